@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan grammar: how one target runs a program. Chosen strategies, layouts and arena offsets; never stored in
+``.bnn``. Made by ``select.py`` and ``arena.py``, read by ``emit.py``, ``manifest.py`` and the simulator's host C.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from picobnn.codegen.program import Program
+from picobnn.codegen.vocabulary import Shape
+
+
+class Layout(Enum):
+    """How a tensor lies in memory.
+
+    ``HWC_BYTES``: one byte per element, H, W, C order. ``CHANNEL_WORDS``: per pixel ceil(C / 32) little-endian words,
+    channel c at bit c % 32 of word c // 32, padding bits 0. ``HWC_INT32``: one int32 per element.
+    """
+
+    HWC_BYTES = "hwc_bytes"
+    CHANNEL_WORDS = "channel_words"
+    HWC_INT32 = "hwc_int32"
+
+
+class Kernels(Enum):
+    """``generate --kernels``: every binary layer as packed xnor, or the strategy that costs least."""
+
+    XNOR = "xnor"
+    AUTO = "auto"
+
+
+class Optimize(Enum):
+    """``generate --optimize``."""
+
+    SIZE = "size"
+    BALANCED = "balanced"
+    SPEED = "speed"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One tensor in the arena. Alive from the step that writes it to the last step that reads it, both included;
+    the image is alive from step 0, the result to the end."""
+
+    tensor: int
+    layout: Layout
+    size_bytes: int
+    offset_bytes: int
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """How step ``step`` of the program runs. Scratch lies in the arena, alive during this step only."""
+
+    step: int
+    strategy: str
+    scratch_bytes: int
+    scratch_offset_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A program bound to a core. ``buffers[t]`` holds tensor ``t``."""
+
+    program: Program
+    core: str
+    kernels: Kernels
+    optimize: Optimize
+    steps: tuple[PlannedStep, ...]
+    buffers: tuple[Buffer, ...]
+    arena_bytes: int
+
+
+def layout_bytes(layout: Layout, shape: Shape) -> int:
+    """Bytes that a tensor of ``shape`` takes in ``layout``; CHANNEL_WORDS and HWC_INT32 need 4-byte alignment."""
+    if layout is Layout.HWC_BYTES:
+        return shape.elements
+    if layout is Layout.HWC_INT32:
+        return 4 * shape.elements
+    return 4 * shape.height * shape.width * ((shape.channels + 31) // 32)

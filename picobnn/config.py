@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one configuration file, ``picobnn.toml``: strict option records, units, overrides and the resolved form.
+
+An unknown key is an error that names the nearest known one; a quantity carries its unit in the key or as a suffix
+("32 KiB"). Every verb gets a :class:`Config`; the resolved configuration is written beside every result.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from picobnn.errors import ErrorId, PicobnnError
+
+_BYTE_UNITS = {"": 1, "b": 1, "kib": 1024, "mib": 1024 * 1024, "kb": 1000, "mb": 1000 * 1000}
+_QUANTITY = re.compile(r"\s*(\d+)\s*([A-Za-z]*)\s*\Z")
+
+
+def parse_bytes(value: object) -> object:
+    """``4096`` or ``"32 KiB"`` -> bytes; anything else is left to the type check."""
+    if isinstance(value, str):
+        match = _QUANTITY.match(value)
+        if match is None or match.group(2).lower() not in _BYTE_UNITS:
+            raise ValueError("give bytes as a whole number with B, KiB, MiB, kB or MB, for example '32 KiB'")
+        return int(match.group(1)) * _BYTE_UNITS[match.group(2).lower()]
+    return value
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModelSection(_Section):
+    """The network. ``widths``: filters per convolution, empty for the network's own."""
+
+    name: str = "digits_cnn"
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = ()
+
+
+class DataSection(_Section):
+    """The data set and, when it is not where its package puts it, the folder of its files."""
+
+    name: str = "digits"
+    root: str = ""
+
+
+class TrainSection(_Section):
+    """Training of the dense network. ``threads = 0`` takes every core."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.015
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    seed: Annotated[int, Field(ge=0)] = 1
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    device: str = "auto"
+
+
+class PruneMethod(str, Enum):
+    """How filters are ranked."""
+
+    SENSITIVITY = "sensitivity"
+    SCALE = "scale"
+    RANDOM = "random"
+
+
+class PruneSection(_Section):
+    """Structured filter pruning: ``rate`` is the share of all filters to remove, in ``rounds`` cuts with retraining."""
+
+    method: PruneMethod = PruneMethod.SENSITIVITY
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.35
+    rounds: Annotated[int, Field(ge=1, le=100)] = 1
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+class TargetSection(_Section):
+    """Where the firmware runs. ``prefix`` starts every C symbol of the model; empty: the model's name."""
+
+    board: str = "mps2-an386"
+    kernels: Literal["xnor", "auto"] = "xnor"
+    optimize: Literal["size", "balanced", "speed"] = "balanced"
+    prefix: str = ""
+
+
+class BudgetSection(_Section):
+    """Limits that decide the exit code of ``analyze`` and ``report``; absent means no limit."""
+
+    max_flash: Bytes | None = None
+    max_ram: Bytes | None = None
+    max_cycles: Annotated[int, Field(gt=0)] | None = None
+
+
+class ExecutorName(str, Enum):
+    """The executors of the equality chain that need no real board."""
+
+    TORCH = "torch"
+    REFERENCE = "reference"
+    CYTHON = "cython"
+    HOST = "host"
+    EMULATOR = "emulator"
+
+
+class VerifySection(_Section):
+    """What is compared. ``vectors = 0`` takes every held-out image; the emulator takes the first ``emulator_vectors``."""
+
+    on: tuple[ExecutorName, ...] = tuple(ExecutorName)
+    vectors: Annotated[int, Field(ge=0)] = 0
+    emulator_vectors: Annotated[int, Field(ge=1)] = 100
+    boards: tuple[str, ...] = ()
+
+
+class Config(_Section):
+    """A resolved configuration."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    prune: PruneSection = PruneSection()
+    target: TargetSection = TargetSection()
+    budget: BudgetSection = BudgetSection()
+    verify: VerifySection = VerifySection()
+
+    @property
+    def prefix(self) -> str:
+        """The C prefix: ``target.prefix`` or the model's name."""
+        return self.target.prefix or self.model.name
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read ``path`` (``None``: all defaults) and apply ``section.key=value`` overrides (values in TOML syntax, bare
+    words taken as strings). Raises E_FILE_MISSING, E_CONFIG_FILE, E_CONFIG_UNKNOWN_KEY or E_CONFIG_VALUE."""
+    where = str(path) if path is not None else "configuration"
+    document: dict[str, Any] = {}
+    if path is not None:
+        document = read_toml(path)
+    for override in overrides:
+        _apply_override(document, override)
+    return parse_config(document, where)
+
+
+def parse_config(document: dict[str, Any], where: str) -> Config:
+    """Check a parsed document. Raises E_CONFIG_UNKNOWN_KEY or E_CONFIG_VALUE."""
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise _config_error(error, where) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a document. Raises E_FILE_MISSING or E_CONFIG_FILE."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PicobnnError(
+            ErrorId.FILE_MISSING,
+            f"the configuration cannot be read ({error.strerror}).",
+            where=str(path),
+            remedy="Give the path of an existing picobnn.toml with -c.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PicobnnError(
+            ErrorId.CONFIG_FILE, f"not valid TOML: {error}.", where=str(path), remedy="Correct the named line."
+        ) from None
+
+
+def config_toml(config: Config) -> str:
+    """The resolved configuration as TOML text that :func:`load_config` reads back to an equal object."""
+    lines: list[str] = []
+    for section, values in config.model_dump(mode="json", exclude_none=True).items():
+        lines.append(f"[{section}]")
+        # A JSON string, number, bool or list of these is also a TOML value; the models hold nothing else.
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _apply_override(document: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (separator and dot and section and key):
+        raise PicobnnError(
+            ErrorId.CONFIG_VALUE,
+            f"'{override}' is not of the form section.key=value.",
+            where="--set",
+            remedy="For example: --set train.epochs=10",
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = document.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise PicobnnError(ErrorId.CONFIG_VALUE, f"'{section}' is not a section.", where="--set", remedy="Use [section].")
+    table[key] = value
+
+
+def _config_error(error: ValidationError, where: str) -> PicobnnError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    place = f"{where}: {'.'.join(path)}"
+    if first["type"] == "extra_forbidden":
+        known = list(Config.model_fields) if len(path) == 1 else _section_keys(path[0])
+        close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.4)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
+        return PicobnnError(ErrorId.CONFIG_UNKNOWN_KEY, f"unknown key '{path[-1]}'.", where=place, remedy=hint)
+    message = first["msg"].removeprefix("Value error, ")
+    return PicobnnError(
+        ErrorId.CONFIG_VALUE,
+        f"{message} (got {first['input']!r}).",
+        where=place,
+        remedy="Correct the value; docs/configuration.md lists the keys and their units.",
+    )
+
+
+def _section_keys(section: str) -> list[str]:
+    annotation = Config.model_fields[section].annotation if section in Config.model_fields else None
+    return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write files so that a reader never sees half of one: to a temporary name beside the target, then rename.
+
+Bottom of the house, like ``errors.py``: every room may use it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from picobnn.errors import ErrorId, PicobnnError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` whole or not at all; makes missing folders. Raises E_FILE_UNWRITABLE."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise PicobnnError(
+            ErrorId.FILE_UNWRITABLE,
+            f"the file cannot be written ({error.strerror}).",
+            where=str(path),
+            remedy="Check the folder's permissions and free space.",
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8 form of :func:`write_bytes`, newlines as they are."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Canonical JSON: sorted keys, two spaces, a newline at the end."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_bytes(path: Path, *, remedy: str) -> bytes:
+    """The whole file. Raises E_FILE_MISSING with ``remedy``."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PicobnnError(
+            ErrorId.FILE_MISSING, f"the file cannot be read ({error.strerror}).", where=str(path), remedy=remedy
+        ) from None

@@ -16,8 +16,10 @@ ROOMS = ("trainer", "codegen", "firmware_templates", "sim", "harness")
 
 def packages() -> list[str]:
     """Every package of the distribution, each once."""
-    front = [p for p in find_packages(".", include=["picobnn", "picobnn.*"]) if p == "picobnn" or p.split(".")[1] not in ROOMS]
-    return front + [f"picobnn.{name}" for room in ROOMS for name in (room, *(f"{room}.{sub}" for sub in find_packages(room)))]
+    found = find_packages(".", include=["picobnn", "picobnn.*"])
+    front = [name for name in found if name == "picobnn" or name.split(".")[1] not in ROOMS]
+    inner = [name for room in ROOMS for name in (room, *(f"{room}.{sub}" for sub in find_packages(room)))]
+    return front + [f"picobnn.{name}" for name in inner]
 
 
 def extensions() -> list[Extension]:
@@ -38,7 +40,8 @@ def extensions() -> list[Extension]:
         )
         for source in sources
     ]
-    result: list[Extension] = cythonize(modules, build_dir="build/cython", compiler_directives={"language_level": "3"}, quiet=True)
+    directives = {"language_level": "3"}
+    result: list[Extension] = cythonize(modules, build_dir="build/cython", compiler_directives=directives, quiet=True)
     return result
 
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Golden vectors: images with their labels and the reference's outputs, stored beside a program as ``golden.npz``."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.errors import ErrorId, PicobnnError
+from picobnn.files import read_bytes, write_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """images: uint8 (N, H, W, C); labels: int64 (N,), -1 where unknown; logits: int32 (N, classes)."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def first(self, count: int) -> Vectors:
+        return Vectors(self.images[:count], self.labels[:count], self.logits[:count])
+
+
+def write_vectors(path: Path, vectors: Vectors) -> None:
+    """Store the vectors. The same vectors give the same bytes (no time stamp in the archive)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("images", "labels", "logits"):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(getattr(vectors, name)), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
+    write_bytes(path, buffer.getvalue())
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Read ``golden.npz``. Raises E_FILE_MISSING or E_DATA_FORMAT."""
+    data = read_bytes(path, remedy="Run 'picobnn export' first; it writes golden.npz beside model.bnn.")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            vectors = Vectors(archive["images"], archive["labels"], archive["logits"])
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise _bad_format(path, str(error)) from None
+    kinds = (vectors.images.dtype, vectors.labels.dtype, vectors.logits.dtype)
+    ranks = (vectors.images.ndim, vectors.labels.ndim, vectors.logits.ndim)
+    lengths = {len(vectors.images), len(vectors.labels), len(vectors.logits)}
+    if kinds != (np.uint8, np.int64, np.int32) or ranks != (4, 1, 2) or len(lengths) != 1 or not len(vectors):
+        raise _bad_format(path, "arrays of unexpected type, rank or length")
+    return vectors
+
+
+def _bad_format(path: Path, why: str) -> PicobnnError:
+    return PicobnnError(
+        ErrorId.DATA_FORMAT,
+        f"not a file of golden vectors ({why}).",
+        where=str(path),
+        remedy="Write it again with 'picobnn export'.",
+    )

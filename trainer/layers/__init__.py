@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers of binary networks, one per file. Batch norm, max pool and flatten are torch's own."""
+
+from picobnn.trainer.layers.binary_conv2d import BinaryConv2d
+from picobnn.trainer.layers.binary_linear import BinaryLinear
+from picobnn.trainer.layers.binary_weight import BinaryWeightLayer
+from picobnn.trainer.layers.input_conv2d import InputConv2d
+from picobnn.trainer.layers.logit_scale import LogitScale
+from picobnn.trainer.layers.pad_mode import PadMode
+from picobnn.trainer.layers.sign import Sign
+
+LEAF_TYPES: tuple[type, ...] = (InputConv2d, BinaryConv2d, BinaryLinear, Sign, LogitScale)
+"""Modules a tracer keeps whole."""
+
+__all__ = [
+    "LEAF_TYPES",
+    "BinaryConv2d",
+    "BinaryLinear",
+    "BinaryWeightLayer",
+    "InputConv2d",
+    "LogitScale",
+    "PadMode",
+    "Sign",
+]

@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTENSIONS := $(VENV)/.extensions
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 TORCH_OPTIONS := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 C_FILES = $(shell git ls-files '*.c' '*.h' | grep -v '^tests/golden/')
 
@@ -30,7 +30,7 @@ system:
 $(INSTALLED): constraints.txt pyproject.toml setup.py | system
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "picobnn needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || { echo "Creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing Python packages (constraints.txt)"
+	@echo "Installing the Python packages of constraints.txt (takes a while the first time)"
 	@$(PIP) setuptools Cython
 	@PICOBNN_PURE=1 $(PIP) --no-build-isolation $(TORCH_OPTIONS) --editable '.[train,report,dev]'
 	@touch $@

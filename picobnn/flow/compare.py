@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.codegen.program import Program
+if TYPE_CHECKING:
+    from picobnn.codegen.program import Program
 
 StepOutputs = Sequence[npt.NDArray[Any]]  # one array (N, H, W, C) per step: bits 0/1 or int32
 

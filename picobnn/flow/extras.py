@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optional parts of an installation, asked for before they are imported."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from picobnn.errors import ErrorId, PicobnnError
+
+
+def has_train() -> bool:
+    """Whether torch and safetensors are installed (nothing is imported)."""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "safetensors"))
+
+
+def require_train(verb: str) -> None:
+    """Raise E_EXTRA_MISSING unless the ``train`` extra is installed."""
+    if not has_train():
+        raise PicobnnError(
+            ErrorId.EXTRA_MISSING,
+            "PyTorch is not installed.",
+            where=f"picobnn {verb}",
+            remedy="pip install 'picobnn[train]' (README: the CPU build of PyTorch)",
+        )

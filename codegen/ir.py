@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from picobnn.codegen import rules
+from picobnn.codegen.rules import Subject
 from picobnn.codegen.vocabulary import (
     PLUS_MINUS_ONE,
     BitArray,
+    ElementKind,
     Epilogue,
     Int32Array,
     PadMode,
@@ -25,11 +28,12 @@ from picobnn.codegen.vocabulary import (
     WeightDomain,
     Window,
 )
+from picobnn.errors import ErrorId
 
 __all__ = [
     "PLUS_MINUS_ONE", "BinaryConv2d", "BinaryDense", "BitArray", "Epilogue", "Flatten", "Graph", "InputConv2d",
-    "InputImage", "Int32Array", "MaxPool2d", "Node", "PadMode", "Pool", "PoolStage", "Scale", "ScaleLogits", "Shape",
-    "Sign", "Threshold", "WeightDomain", "Window",
+    "InputImage", "Int32Array", "MaxPool2d", "Node", "Operation", "PadMode", "Pool", "PoolStage", "Scale",
+    "ScaleLogits", "Shape", "Sign", "Threshold", "ValueType", "WeightDomain", "Window", "verify_graph",
 ]  # fmt: skip
 
 
@@ -122,7 +126,8 @@ class Flatten:
     input: str
 
 
-Node = InputImage | InputConv2d | BinaryConv2d | BinaryDense | MaxPool2d | Sign | ScaleLogits | Flatten
+Operation = InputConv2d | BinaryConv2d | BinaryDense | MaxPool2d | Sign | ScaleLogits | Flatten
+Node = InputImage | Operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,3 +136,117 @@ class Graph:
 
     name: str
     nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """Shape and element kind of a value. ``is_logits``: a scale made it, so only a ``Flatten`` may still read it."""
+
+    shape: Shape
+    kind: ElementKind
+    is_logits: bool = False
+
+
+def verify_graph(graph: Graph) -> dict[str, ValueType]:
+    """Infer the type of every value, by name, in node order; check every rule that passes and lowering rely on.
+
+    Node 0 and no other is the image; names are unique; every value but the last is read; shapes, kinds, dtypes and
+    ranges agree.
+
+    Raises:
+        PicobnnError: GRAPH_INVALID, or UNSUPPORTED_FEATURE for what the grammar has room for and nothing lowers yet;
+            ``where`` names the node.
+    """
+    subject = Subject(ErrorId.GRAPH_INVALID, "graph")
+    rules.check_name(subject, "graph name", graph.name)
+    if not graph.nodes or not isinstance(graph.nodes[0], InputImage):
+        raise subject.fail("node 0 is not the image.", "Begin with an InputImage.")
+    types: dict[str, ValueType] = {}
+    unread: dict[str, None] = {}
+    for index, node in enumerate(graph.nodes):
+        rules.check_name(Subject(ErrorId.GRAPH_INVALID, f"node {index}"), "node name", node.name)
+        subject = Subject(ErrorId.GRAPH_INVALID, node.name)
+        if node.name in types:
+            raise subject.fail("two nodes have this name.", "Rename one.")
+        if isinstance(node, InputImage):
+            if index:
+                raise subject.fail("it is a second image.", "A graph has one input.")
+            types[node.name] = _type_of_image(subject, node)
+        else:
+            rules.check_name(subject, "source", node.source, may_be_empty=True)
+            if node.input not in types:
+                raise subject.fail(f"it reads {node.input[:40]!a}, which no earlier node makes.", "Reorder the nodes.")
+            unread.pop(node.input, None)
+            types[node.name] = _type_of(subject, node, types[node.input])
+        unread[node.name] = None
+    unread.pop(graph.nodes[-1].name)
+    if unread:
+        raise Subject(ErrorId.GRAPH_INVALID, next(iter(unread))).fail("no node reads this value.", "Drop the node.")
+    if len(graph.nodes) == 1:
+        raise subject.fail("the image is the result.", "Add a layer.")
+    return types
+
+
+def _type_of_image(subject: Subject, node: InputImage) -> ValueType:
+    rules.check_shape(subject, node.shape)
+    rules.check_integer(subject, "zero point", node.zero_point, 0, 255)
+    return ValueType(node.shape, ElementKind.UINT8)
+
+
+def _type_of(subject: Subject, node: Operation, source: ValueType) -> ValueType:
+    if source.is_logits and not isinstance(node, Flatten):
+        raise subject.fail("it reads logits.", "Scaled logits can only be the result.")
+    match node:
+        case InputConv2d():
+            _check_kind(subject, source, ElementKind.UINT8)
+            return _type_of_conv(subject, node, source.shape)
+        case BinaryConv2d():
+            _check_kind(subject, source, ElementKind.BIT)
+            rules.check_supported(subject, node.domain, node.groups)
+            return _type_of_conv(subject, node, source.shape)
+        case BinaryDense():
+            _check_kind(subject, source, ElementKind.BIT)
+            rules.check_supported(subject, node.domain, 1)
+            shape = source.shape
+            outputs = rules.check_weights(subject, node.weights, (shape.height, shape.width, shape.channels))
+            return _type_behind(subject, node.epilogue, Shape(1, 1, outputs))
+        case MaxPool2d():
+            _check_kind(subject, source, ElementKind.BIT, ElementKind.INT32)
+            shape = source.shape
+            rows, columns = rules.check_sliding(subject, node.window, shape.height, shape.width, pooling=True)
+            return ValueType(Shape(rows, columns, shape.channels), source.kind)
+        case Sign():
+            _check_kind(subject, source, ElementKind.INT32)
+            return _type_behind(subject, node.threshold, source.shape)
+        case ScaleLogits():
+            _check_kind(subject, source, ElementKind.INT32)
+            return _type_behind(subject, node.scale, source.shape)
+        case Flatten():
+            _check_kind(subject, source, ElementKind.BIT, ElementKind.INT32)
+            return ValueType(Shape(1, 1, source.shape.elements), source.kind, source.is_logits)
+
+
+def _type_of_conv(subject: Subject, node: InputConv2d | BinaryConv2d, shape: Shape) -> ValueType:
+    rows, columns = rules.check_sliding(subject, node.window, shape.height, shape.width, pooling=False)
+    outputs = rules.check_weights(subject, node.weights, (node.window.height, node.window.width, shape.channels))
+    rules.check_shape(subject, Shape(rows, columns, outputs))
+    if node.pool is not None:
+        if not isinstance(node.epilogue, Threshold):
+            raise subject.fail("it pools without a threshold.", "Only a fused threshold may come with a fused pool.")
+        rows, columns = rules.check_sliding(subject, node.pool.window, rows, columns, pooling=True)
+    return _type_behind(subject, node.epilogue, Shape(rows, columns, outputs))
+
+
+def _type_behind(subject: Subject, epilogue: Epilogue | None, shape: Shape) -> ValueType:
+    """Type of accumulators of ``shape`` once ``epilogue`` has seen them."""
+    if epilogue is None:
+        return ValueType(shape, ElementKind.INT32)
+    rules.check_epilogue(subject, epilogue, shape.channels)
+    is_logits = isinstance(epilogue, Scale)
+    return ValueType(shape, ElementKind.INT32 if is_logits else ElementKind.BIT, is_logits)
+
+
+def _check_kind(subject: Subject, source: ValueType, *wanted: ElementKind) -> None:
+    if source.kind not in wanted:
+        names = " or ".join(kind.value for kind in wanted)
+        raise subject.fail(f"it reads {source.kind.value} values, expected {names}.", "Reconnect or convert its input.")

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binary dense layer over a whole map.
+
+Meaning: ``acc[o] = sum over y, x, c of input[y, x, c] * w[o, y, x, c]``, both -1 or +1.
+Shape: (H, W, C) bits -> (1, 1, O).
+Integer semantics: over K = H * W * C inputs acc runs from -K to K in steps of 2.
+C counterpart: strategy ``xnor``.
+Cost: O * H * W * ceil(C / 32) words; 1 bit of flash per weight.
+Reference: ``sim/reference/binary_dense.py``; docs/integer-semantics.md.
+"""
+
+from __future__ import annotations
+
+from picobnn.codegen.ir import BinaryDense, Epilogue
+from picobnn.codegen.program import BinaryDenseStep
+from picobnn.codegen.rules import Subject, check_supported, require_epilogue
+from picobnn.errors import ErrorId
+
+
+def verify(node: BinaryDense) -> Epilogue:
+    """The node's epilogue. Raises GRAPH_INVALID when ``fuse_epilogue`` has left none, UNSUPPORTED_FEATURE for weight
+    values other than -1 and +1."""
+    subject = Subject(ErrorId.GRAPH_INVALID, node.name)
+    check_supported(subject, node.domain, 1)
+    return require_epilogue(subject, node.epilogue)
+
+
+def lower(node: BinaryDense, source: int, target: int) -> BinaryDenseStep:
+    """The step that reads tensor ``source`` and writes tensor ``target``."""
+    return BinaryDenseStep(
+        name=node.name,
+        source=node.source,
+        input=source,
+        output=target,
+        weights=node.weights,
+        epilogue=verify(node),
+        domain=node.domain,
+    )

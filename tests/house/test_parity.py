@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One thing, one stem: what exists in one home of an op or a strategy exists in the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.tree import repository_files
+
+
+def stems(folder: str) -> set[str]:
+    """Public modules of a folder."""
+    names = [Path(name) for name in repository_files() if name.endswith(".py") and str(Path(name).parent) == folder]
+    return {name.stem for name in names if not name.stem.startswith("_")}
+
+
+def test_every_op_has_a_reference() -> None:
+    assert stems("codegen/ops")
+    assert stems("codegen/ops") == stems("sim/reference")
+
+
+def test_every_strategy_has_its_c() -> None:
+    sources = [Path(name).name for name in repository_files() if name.startswith("firmware_templates/")]
+    without = {
+        each
+        for each in stems("codegen/strategies")
+        if not any(f"_{each}" in name or name.startswith(each) for name in sources)
+    }
+    assert stems("codegen/strategies") - without
+    assert without <= {"strategy", "base", "interface"}, without

@@ -34,7 +34,7 @@ def exists(path: str) -> bool:
     pattern = re.sub(r"\b[A-Z]{3,}\b(?!\.)", "*", pattern) if not (ROOT / pattern).exists() else pattern
     if braces := re.search(r"\{([^}]*)\}", pattern):
         return all(exists(pattern.replace(braces[0], each)) for each in braces[1].split(","))
-    if "/" not in pattern:
+    if "/" not in path:
         return pattern in ("picobnn.toml",) or any(Path(name).match(pattern) for name in repository_files())
     return (ROOT / pattern).exists() or any(ROOT.glob(pattern))
 

@@ -19,7 +19,7 @@ MAX_BYTES = 1_000_000
 STORED = ("tests/golden/", "tests/data/", "zoo/")
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATHS = re.compile(
-    "|".join(("/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/[a-z]", "/fa" + "rm/", r"\.lib" + "rary/"))
+    "|".join(("/wo" + "rk/", "/r" + "oot/", "/ho" + "me/[a-z]", "/fa" + "rm/", r"\.lib" + "rary/"))
 )
 INDEX_HOSTS = re.compile(
     "|".join(("py" + r"pi\.org", "python" + "hosted", "download" + r"\.pytorch", "/si" + r"mple\b"))

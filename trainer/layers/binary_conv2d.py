@@ -14,9 +14,10 @@ from picobnn.trainer.layers.pad_mode import PadMode
 class BinaryConv2d(BinaryWeightLayer):
     """``acc = sum(x * sign(weight))`` over the window; outside the map x is -1, or 0 with ``PadMode.ZERO``.
 
-    A bit has no zero, hence -1 padding, which costs no padded copy: ``acc = conv(x + 1, zero padding) - sum(sign(weight))``, with the second term
-    as the convolution's bias. ``input_mask`` (I,) holds 1 for kept and 0 for removed input channels; a removed
-    channel takes no part, its padding included, so that compaction may drop it without changing a sum.
+    A bit has no zero, hence -1 padding. It costs no padded copy: ``acc = conv(x + 1, zero padding) - sum(sign(w))``,
+    the second term being the convolution's bias. ``input_mask`` (I,) holds 1 for kept and 0 for removed input
+    channels; a removed channel takes no part, its padding included, so that compaction may drop it without changing
+    a sum.
 
     Gradient: to ``x`` that of a convolution, to ``weight`` through :func:`sign_ste`.
     Shape: (N, I, H, W) of -1, +1, and 0 in removed channels -> (N, O, Ho, Wo), Ho = (H + 2*padding - kernel)//stride

@@ -35,11 +35,11 @@ $(INSTALLED): constraints.txt pyproject.toml setup.py | system
 	@PICOBNN_PURE=1 $(PIP) --no-build-isolation $(TORCH_OPTIONS) --editable '.[train,report,dev]'
 	@touch $@
 
-# Built in place; without a C compiler this only warns, and the numpy executor is used.
+# Built in place; without a C compiler this only warns, is tried again next time, and the numpy executor is used.
 $(EXTENSIONS): $(wildcard sim/*.pyx sim/*.pxd sim/*.h) setup.py $(INSTALLED)
 	@echo "Building the extensions"
 	@$(BIN)/python setup.py --quiet build_ext --inplace
-	@touch $@
+	@for source in sim/_*.pyx; do ls $${source%.pyx}.*.so >/dev/null 2>&1 || exit 0; done; touch $@
 
 venv: $(INSTALLED) $(EXTENSIONS)  ## create or refresh .venv/
 

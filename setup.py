@@ -36,12 +36,13 @@ def extensions() -> list[Extension]:
             depends=sorted(str(path) for path in Path("sim").glob("*.h")),
             include_dirs=["sim"],
             extra_compile_args=[] if os.name == "nt" else ["-O3"],
-            optional=True,
         )
         for source in sources
     ]
     directives = {"language_level": "3"}
     result: list[Extension] = cythonize(modules, build_dir="build/cython", compiler_directives=directives, quiet=True)
+    for module in result:  # cythonize makes new ones and forgets the flag
+        module.optional = True
     return result
 
 

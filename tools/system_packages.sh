@@ -36,7 +36,7 @@ skipped() {
         case $package in
         python3-venv) echo "the virtual environment" ;;
         python3-dev) echo "the fast simulator" ;;
-        gcc) echo "the fast simulator, host C and cycle counts" ;;
+        gcc) printf '%s\n' "the fast simulator" "host C" "cycle counts" ;;
         gcc-arm-none-eabi | libnewlib-arm-none-eabi) echo "firmware builds" ;;
         qemu-system-arm) echo "the emulated boards" ;;
         dataset-fashion-mnist) echo "Fashion-MNIST" ;;
@@ -44,7 +44,7 @@ skipped() {
     done | sort -u | paste -s -d ';' | sed 's/;/, /g'
 }
 
-packages=$(missing | xargs)
+packages=$(missing | paste -s -d ' ')
 [ -z "$packages" ] && exit 0
 
 if command -v apt-get >/dev/null; then
@@ -60,7 +60,7 @@ if command -v apt-get >/dev/null; then
         { $run apt-get update && $run apt-get install -y --no-install-recommends $packages; } >"$log" 2>&1 ||
             tail -n 5 "$log" >&2
         rm -f "$log"
-        packages=$(missing | xargs)
+        packages=$(missing | paste -s -d ' ')
         [ -z "$packages" ] && exit 0
     fi
 fi

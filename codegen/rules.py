@@ -143,6 +143,8 @@ def check_scale_range(subject: Subject, scale: Scale, low: Int32Array, high: Int
 
 def check_supported(subject: Subject, domain: WeightDomain, groups: int) -> None:
     """Refuses what the grammar has room for and no kernel computes yet."""
+    for label, value in (("shift", domain.shift), ("ratio", domain.ratio), ("group count", groups)):
+        check_integer(subject, label, value, INT32_MIN, INT32_MAX)
     if domain != PLUS_MINUS_ONE:
         raise subject.unsupported(f"weights stand for {domain}, not for -1 and +1.", "Train with -1/+1 weights.")
     if groups != 1:

@@ -26,13 +26,13 @@ def verify(node: BinaryConv2d) -> Epilogue:
     return require_epilogue(subject, node.epilogue)
 
 
-def lower(node: BinaryConv2d, source: int, target: int) -> BinaryConv2dStep:
-    """The step that reads tensor ``source`` and writes tensor ``target``."""
+def lower(node: BinaryConv2d, reads: int, writes: int) -> BinaryConv2dStep:
+    """The step that reads tensor ``reads`` and writes tensor ``writes``."""
     return BinaryConv2dStep(
         name=node.name,
         source=node.source,
-        input=source,
-        output=target,
+        input=reads,
+        output=writes,
         weights=node.weights,
         window=node.window,
         pad_mode=node.pad_mode,

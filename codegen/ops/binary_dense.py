@@ -25,13 +25,13 @@ def verify(node: BinaryDense) -> Epilogue:
     return require_epilogue(subject, node.epilogue)
 
 
-def lower(node: BinaryDense, source: int, target: int) -> BinaryDenseStep:
-    """The step that reads tensor ``source`` and writes tensor ``target``."""
+def lower(node: BinaryDense, reads: int, writes: int) -> BinaryDenseStep:
+    """The step that reads tensor ``reads`` and writes tensor ``writes``."""
     return BinaryDenseStep(
         name=node.name,
         source=node.source,
-        input=source,
-        output=target,
+        input=reads,
+        output=writes,
         weights=node.weights,
         epilogue=verify(node),
         domain=node.domain,

@@ -23,13 +23,13 @@ def verify(node: InputConv2d) -> Epilogue:
     return require_epilogue(Subject(ErrorId.GRAPH_INVALID, node.name), node.epilogue)
 
 
-def lower(node: InputConv2d, source: int, target: int) -> InputConv2dStep:
-    """The step that reads tensor ``source`` and writes tensor ``target``."""
+def lower(node: InputConv2d, reads: int, writes: int) -> InputConv2dStep:
+    """The step that reads tensor ``reads`` and writes tensor ``writes``."""
     return InputConv2dStep(
         name=node.name,
         source=node.source,
-        input=source,
-        output=target,
+        input=reads,
+        output=writes,
         weights=node.weights,
         window=node.window,
         pool=node.pool,

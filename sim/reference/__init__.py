@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, verify_program
 from picobnn.sim.images import check_images
 from picobnn.sim.reference.binary_conv2d import run_binary_conv2d
 from picobnn.sim.reference.binary_dense import run_binary_dense
@@ -27,15 +27,16 @@ def run_program(program: Program, images: npt.NDArray[np.uint8]) -> list[StepOut
     """Run a batch of images; the output of every step, in step order.
 
     Args:
-        program: a verified program.
+        program: verified here.
         images: uint8 (N, H, W, C), values 0 to 255.
 
     Returns:
         Per step bits as uint8 0/1 (N, H, W, O), or int32 (N, H, W, O) after a scale; dense outputs are (N, 1, 1, O).
 
     Raises:
-        PicobnnError: ``BAD_INPUT`` when the batch is not of the input's type and shape.
+        PicobnnError: ``BAD_INPUT`` when the batch is not of the input's type and shape; what ``verify_program`` raises.
     """
+    verify_program(program)
     values: dict[int, StepOutput] = {0: check_images(program, images)}
     for step in program.steps:
         values[step.output] = run_step(program, step, values[step.input])

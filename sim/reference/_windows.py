@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.codegen.vocabulary import BitArray, WeightDomain, Window
+from picobnn.codegen.vocabulary import Window
 
 Integers = npt.NDArray[np.int64]
 Exact = npt.NDArray[np.float64]  # integers below 2**53
@@ -20,11 +20,6 @@ Exact = npt.NDArray[np.float64]  # integers below 2**53
 def signs(bits: npt.NDArray[np.uint8]) -> Exact:
     """0/1 -> -1/+1."""
     return bits.astype(np.float64) * 2.0 - 1.0
-
-
-def weight_values(bits: BitArray, domain: WeightDomain) -> Exact:
-    """Stored bits -> the two values they stand for: ratio where clear, 2**shift + ratio where set."""
-    return bits.astype(np.float64) * float(1 << domain.shift) + float(domain.ratio)
 
 
 def pad_map(values: Exact, window: Window, fill: float) -> Exact:
@@ -39,20 +34,10 @@ def window_views(values: npt.NDArray[np.generic], window: Window) -> npt.NDArray
     return views[:, :: window.stride_y, :: window.stride_x]
 
 
-def convolve(padded: Exact, weights: Exact, window: Window, groups: int = 1) -> Integers:
-    """Accumulators (N, rows, columns, O) of padded maps (N, H, W, C) and weights (O, ky, kx, C / groups)."""
+def convolve(padded: Exact, weights: Exact, window: Window) -> Integers:
+    """Accumulators (N, rows, columns, O) of padded maps (N, H, W, C) and weights (O, ky, kx, C)."""
     views = window_views(padded, window).transpose(0, 1, 2, 4, 5, 3)
-    inputs = padded.shape[3] // groups
-    outputs = len(weights) // groups
-    fan_in = inputs * window.height * window.width
-    parts = [
-        multiply_exactly(
-            views[..., group * inputs : (group + 1) * inputs].reshape(*views.shape[:3], fan_in),
-            weights[group * outputs : (group + 1) * outputs],
-        )
-        for group in range(groups)
-    ]
-    return np.concatenate(parts, axis=3)
+    return multiply_exactly(views.reshape(*views.shape[:3], window.height * window.width * padded.shape[3]), weights)
 
 
 def multiply_exactly(rows: npt.NDArray[np.generic], weights: Exact) -> Integers:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Binary convolution: bits in, bits (or logits) out.
 
-Meaning: ``acc[y, x, o] = sum over ky, kx, i of x[y*s + ky, x*s + kx, i] * w[o, ky, kx, i]``, x and w = +-1 (w is
-``2**shift * u + ratio`` in general).
+Meaning: ``acc[y, x, o] = sum over ky, kx, i of x[y*s + ky, x*s + kx, i] * w[o, ky, kx, i]``, x and w = +-1.
 Shape: (N, H, W, C) 0/1 -> (N, H', W', O).
 Integer semantics: outside the map x is -1 (``MINUS_ONE``) or the tap is left out (``ZERO``).
 C counterpart: strategy ``xnor``. Cost: one xnor and popcount per 32 channels of a tap.
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from picobnn.codegen.program import BinaryConv2dStep
 from picobnn.codegen.vocabulary import PadMode
 from picobnn.sim.reference._epilogue import finish
-from picobnn.sim.reference._windows import convolve, pad_map, signs, weight_values
+from picobnn.sim.reference._windows import convolve, pad_map, signs
 
 
 def run_binary_conv2d(
@@ -25,5 +24,5 @@ def run_binary_conv2d(
     """Bits or logits of a batch of maps (N, H, W, C) of 0/1."""
     outside = -1.0 if step.pad_mode is PadMode.MINUS_ONE else 0.0
     padded = pad_map(signs(bits), step.window, outside)
-    accumulators = convolve(padded, weight_values(step.weights, step.domain), step.window, step.groups)
+    accumulators = convolve(padded, signs(step.weights), step.window)
     return finish(accumulators, step.pool, step.epilogue, step.name)

@@ -65,7 +65,7 @@ lint: venv  ## ruff, mypy, clang-format, codespell, cython-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(if $(C_FILES),$(BIN)/clang-format --dry-run --Werror $(C_FILES))
-	$(BIN)/cython-lint sim
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint sim
 	git ls-files | xargs $(BIN)/codespell
 
 format: venv  ## rewrite the sources in the house format

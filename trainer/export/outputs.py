@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ def module_outputs(
     are left out. ``sources`` limits the result; hundreds of images make large results.
     """
     wanted = {call.path: bits for call, bits in _integer_calls(trace(model)) if sources is None or call.path in sources}
-    parts: dict[str, list[ModuleOutput]] = {path: [] for path in wanted}
+    parts: dict[str, list[npt.NDArray[Any]]] = {path: [] for path in wanted}
 
     def keep(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         parts[path].append(_to_array(output, is_bits=wanted[path]))

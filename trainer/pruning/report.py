@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pruning removed, in numbers. Made by the methods' ``finish``, joined over rounds by ``schedule.prune``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedLayer:
+    """Filters of one layer before (``total``) and after (``kept``)."""
+
+    name: str
+    kept: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PruningReport:
+    """Counts over the prunable layers: every convolution, the first included, and every hidden dense layer."""
+
+    method: str
+    layers: tuple[PrunedLayer, ...]
+    macs_before: int
+    macs_after: int
+
+    @property
+    def filters_removed(self) -> float:
+        """Removed share of all filters of prunable layers, 0 to 1 (PFR)."""
+        total = sum(layer.total for layer in self.layers)
+        return 1 - sum(layer.kept for layer in self.layers) / total
+
+    @property
+    def macs_removed(self) -> float:
+        """Saved share of the multiply-accumulates, the readers' smaller inputs included, 0 to 1 (PCR)."""
+        return 1 - self.macs_after / self.macs_before
+
+    def then(self, later: PruningReport) -> PruningReport:
+        """This round and a later one on its result, as one report."""
+        layers = tuple(
+            PrunedLayer(first.name, last.kept, first.total)
+            for first, last in zip(self.layers, later.layers, strict=True)
+        )
+        return PruningReport(self.method, layers, self.macs_before, later.macs_after)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "method": self.method,
+            "layers": [{"name": x.name, "kept": x.kept, "total": x.total} for x in self.layers],
+            "filters_removed": self.filters_removed,
+            "macs_removed": self.macs_removed,
+            "macs_before": self.macs_before,
+            "macs_after": self.macs_after,
+        }

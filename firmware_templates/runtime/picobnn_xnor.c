@@ -117,10 +117,12 @@ static PICOBNN_NOINLINE void run_filters(const picobnn_xnor_filters *filters, co
         uint32_t word = 0u;
 
         for (uint32_t lane = lanes; lane != 0u; --lane) {
-            uint32_t mismatches = count_mismatches(w, bits, words, 0u, m);
+            const uint32_t *patch = bits;
+            uint32_t mismatches = 0u;
 
-            if (patches == 2u) {
-                mismatches = count_mismatches(w, bits + words, words, mismatches, m);
+            for (uint32_t copy = patches; copy != 0u; --copy) {
+                mismatches = count_mismatches(w, patch, words, mismatches, m);
+                patch += words;
             }
             mismatches = total(mismatches) << doubling;
             w += words;

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the model templates see: frozen records of numbers, names, lists and finished lines.
+
+Invariant: everything a template could have to decide is decided here. Called by ``emit.py`` only.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from picobnn import __version__
+from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.pack import store_tensor
+from picobnn.codegen.plan import Buffer, Layout, Plan
+from picobnn.codegen.program import BinaryDenseStep, Program, Step, step_macs
+from picobnn.codegen.strategies import LayerView, Table, find_strategy, table_bytes
+from picobnn.codegen.vocabulary import PoolStage, Scale
+from picobnn.errors import ErrorId, PicobnnError
+
+RUNTIME_VERSION = 1
+ARENA_ALIGN = 4
+ROW_WIDTH = 92
+C_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "class new delete this template namespace operator private public protected".split()
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenVector:
+    """One image, uint8 (H, W, C), and the result the reference gives: bits 0/1 or int32, (H', W', O) or (O,)."""
+
+    image: npt.NDArray[np.uint8]
+    output: npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    name: str
+    value: int
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accessor:
+    """A function that returns the address of the result."""
+
+    name: str
+    c_type: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    symbol: str
+    c_type: str
+    length: int
+    section: str
+    comment: str
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """``input``, ``output`` and ``scratch`` are C expressions; ``descriptor`` is rendered text."""
+
+    index: int
+    comment: str
+    layer: LayerView
+    descriptor: str
+    input: str
+    output: str
+    scratch: str
+    output_word: int
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    prefix: str
+    macro: str
+    runtime_version: int
+    provenance: tuple[str, ...]  # each empty or with a leading space
+    headers: tuple[str, ...]
+    constants: tuple[Constant, ...]
+    accessors: tuple[Accessor, ...]
+    self_tests: tuple[str, ...]
+    hash_rows: tuple[str, ...]
+    steps: tuple[StepView, ...]
+    tables: tuple[TableView, ...]
+    weights_crc: str
+    input_offset: int
+    output_word: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestView:
+    image_rows: tuple[str, ...]
+    output_crc: str
+
+
+def model_view(
+    plan: Plan, prefix: str, templates: Mapping[str, jinja2.Template], command: str, *, has_self_test: bool
+) -> ModelView:
+    """The whole model; ``templates`` are the kernel templates by strategy. Raises USAGE for a bad prefix."""
+    check_prefix(prefix)
+    program = plan.program
+    symbols = step_symbols(program)
+    steps, tables, contents = [], [], []
+    for planned, step in zip(plan.steps, program.steps, strict=True):
+        strategy = find_strategy(planned.strategy)
+        symbol = symbols[planned.step]
+        step_tables = strategy.tables(step, program)
+        names = {table.role: f"{prefix}_{symbol}_{table.role}" for table in step_tables}
+        layer = strategy.view(step, program, f"{symbol}_layer", names)
+        descriptor = templates[strategy.name].render(layer=layer).strip()
+        steps.append(_step_view(plan, planned.step, layer, descriptor))
+        tables += [_table_view(table, names[table.role], prefix, step) for table in step_tables]
+        contents += [table.to_bytes() for table in step_tables]
+    image, result = plan.buffers[0], plan.buffers[program.steps[-1].output]
+    return ModelView(
+        prefix=prefix,
+        macro=prefix.upper(),
+        runtime_version=RUNTIME_VERSION,
+        provenance=_provenance(plan, command),
+        headers=tuple(sorted({find_strategy(planned.strategy).header for planned in plan.steps})),
+        constants=_constants(plan),
+        accessors=_accessors(result),
+        self_tests=(prefix,) if has_self_test else (),
+        hash_rows=_rows([f"0x{byte:02X}u" for byte in model_hash(program)]),
+        steps=tuple(steps),
+        tables=tuple(tables),
+        weights_crc=f"0x{zlib.crc32(b''.join(contents)):08X}",
+        input_offset=image.offset_bytes,
+        output_word=result.offset_bytes // 4,
+    )
+
+
+def self_test_view(plan: Plan, golden: GoldenVector) -> SelfTestView:
+    """Raises BAD_INPUT when the vector does not fit the model."""
+    program = plan.program
+    result = plan.buffers[program.steps[-1].output]
+    for values, tensor in ((golden.image, program.input), (golden.output, program.output)):
+        if values.size != tensor.shape.elements:
+            raise PicobnnError(
+                ErrorId.BAD_INPUT,
+                f"the golden vector has {values.size} values for '{tensor.name}' ({tensor.shape}).",
+                where="self test",
+                remedy="Take the vector from the program that is being generated.",
+            )
+    shape = program.output.shape
+    stored = store_tensor(golden.output.reshape(shape.height, shape.width, shape.channels), result.layout)
+    image = np.ascontiguousarray(golden.image, np.uint8).reshape(-1)
+    return SelfTestView(_rows([f"{value}u" for value in image.tolist()]), f"0x{zlib.crc32(stored):08X}")
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises USAGE unless ``prefix`` can begin C symbols without clashes."""
+    is_identifier = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix) is not None
+    if not is_identifier or prefix in C_KEYWORDS or prefix.lower().startswith("picobnn"):
+        raise PicobnnError(
+            ErrorId.USAGE,
+            f"'{prefix}' cannot be the prefix of C symbols.",
+            where="prefix",
+            remedy="Use a letter, then letters, digits and '_'; no C keyword, and not starting with 'picobnn'.",
+        )
+
+
+def step_symbols(program: Program) -> tuple[str, ...]:
+    """One C name per step, made from its name; unlike any other and unlike the model's own functions."""
+    taken = {"check"}
+    symbols = []
+    for index, step in enumerate(program.steps):
+        symbol = re.sub(r"[^A-Za-z0-9_]", "_", step.name) or "step"
+        if symbol in taken or symbol[0].isdigit():
+            symbol = f"step{index}_{symbol}"
+        taken.add(symbol)
+        symbols.append(symbol)
+    return tuple(symbols)
+
+
+def step_words(step: Step) -> str:
+    """What a step does, for people: "conv2d 3x3, pool 2x2 on bits, threshold"."""
+    parts = [op_name(step)]
+    if not isinstance(step, BinaryDenseStep):
+        parts[0] += f" {step.window.height}x{step.window.width}"
+        if step.pool is not None:
+            stage = "accumulators" if step.pool.stage is PoolStage.ACC else "bits"
+            parts.append(f"pool {step.pool.window.height}x{step.pool.window.width} on {stage}")
+    parts.append("scale" if isinstance(step.epilogue, Scale) else "threshold")
+    return ", ".join(parts)
+
+
+def op_name(step: Step) -> str:
+    """The op's stem, as in ``codegen/ops``: ``binary_conv2d``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(step).__name__.removesuffix("Step")).lower()
+
+
+def _comment(text: str) -> str:
+    """Text that cannot end or nest a C comment or a line."""
+    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+
+
+def _provenance(plan: Plan, command: str) -> tuple[str, ...]:
+    program = plan.program
+    lines = [
+        f"Generated by picobnn {__version__}; do not edit.",
+        f"model  {program.name}, {model_hash(program).hex()[:16]}",
+        f"core   {plan.core}, kernels {plan.kernels.value}, optimize {plan.optimize.value}",
+        f"command  {command}",
+        "",
+        f"{'layer':<14}{'source':<22}{'input -> output':<24}{'strategy':<10}{'MACs':>11}{'table bytes':>13}",
+    ]
+    total = 0
+    for planned, step in zip(plan.steps, program.steps, strict=True):
+        size = table_bytes(find_strategy(planned.strategy).tables(step, program))
+        total += size
+        shapes = f"{program.tensors[step.input].shape} -> {program.tensors[step.output].shape}"
+        lines.append(
+            f"{step.name:<14}{step.source:<22}{shapes:<24}{planned.strategy:<10}{step_macs(program, step):>11}{size:>13}"
+        )
+    lines.append(f"tables {total} bytes, arena {plan.arena_bytes} bytes")
+    return tuple(f" {_comment(line)}".rstrip() for line in lines)
+
+
+def _constants(plan: Plan) -> tuple[Constant, ...]:
+    shape = plan.program.input.shape
+    result = plan.buffers[plan.program.steps[-1].output]
+    return (
+        Constant("ARENA_BYTES", plan.arena_bytes),
+        Constant("ARENA_ALIGN", ARENA_ALIGN),
+        Constant("INPUT_BYTES", shape.elements),
+        Constant("INPUT_HEIGHT", shape.height),
+        Constant("INPUT_WIDTH", shape.width),
+        Constant("INPUT_CHANNELS", shape.channels),
+        Constant("INPUT_ZERO_POINT", plan.program.input_zero_point, " /* the byte that stands for 0 */"),
+        Constant("OUTPUT_COUNT", plan.program.output.shape.elements),
+        Constant("OUTPUT_BYTES", result.size_bytes),
+        Constant("STEP_COUNT", len(plan.steps)),
+        Constant("MODEL_HASH_BYTES", 32),
+    )
+
+
+def _accessors(result: Buffer) -> tuple[Accessor, ...]:
+    output = Accessor("output", "const void *", "The result as stored.")
+    if result.layout is Layout.HWC_INT32:
+        return (output, Accessor("logits", "const int32_t *", "The result as int32."))
+    return (output,)
+
+
+def _step_view(plan: Plan, index: int, layer: LayerView, descriptor: str) -> StepView:
+    planned, step = plan.steps[index], plan.program.steps[index]
+    result = plan.buffers[step.output]
+    return StepView(
+        index=index,
+        comment=_comment(f"{step.name}: {step_words(step)}"),
+        layer=layer,
+        descriptor=descriptor,
+        input="input" if step.input == 0 else _address(plan.buffers[step.input]),
+        output=_address(result),
+        scratch=f"&words[{planned.scratch_offset_bytes // 4}]" if planned.scratch_bytes else "NULL",
+        output_word=result.offset_bytes // 4,
+        output_bytes=result.size_bytes,
+    )
+
+
+def _address(buffer: Buffer) -> str:
+    cast = "(int32_t *)" if buffer.layout is Layout.HWC_INT32 else ""
+    return f"{cast}&words[{buffer.offset_bytes // 4}]"
+
+
+def _table_view(table: Table, symbol: str, prefix: str, step: Step) -> TableView:
+    values = table.values
+    return TableView(
+        symbol=symbol,
+        c_type=table.c_type,
+        length=values.size,
+        section=f".rodata.{prefix}.{symbol.removeprefix(prefix + '_')}",
+        comment=_comment(f"{step.name}: {table.role}, {_range(table, step)}"),
+        rows=_rows([_literal(value, table.c_type) for value in values.tolist()]),
+    )
+
+
+def _range(table: Table, step: Step) -> str:
+    filters = len(step.weights)
+    if table.role == "weights":
+        return f"{filters} filters of {table.values.size // filters} words"
+    if table.c_type.startswith("u"):
+        return f"{filters} bits"
+    return f"{table.values.min()} to {table.values.max()}"
+
+
+def _literal(value: int, c_type: str) -> str:
+    if c_type == "uint32_t":
+        return f"0x{value:08X}u"
+    return "INT32_MIN" if value == np.iinfo(np.int32).min else str(value)
+
+
+def _rows(literals: Iterable[str]) -> tuple[str, ...]:
+    """Comma-separated literals in lines of at most ROW_WIDTH characters."""
+    rows: list[str] = []
+    row = ""
+    for literal in literals:
+        if row and len(row) + len(literal) + 2 > ROW_WIDTH:
+            rows.append(row)
+            row = ""
+        row += f"{' ' if row else ''}{literal},"
+    return (*rows, row)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan -> C sources, through the templates of ``firmware_templates``.
+
+Invariant: equal plans and options give equal bytes (no date, path or user), and templates decide nothing: what they
+see is a view of numbers, names and lists made by ``_views.py``. Called by the flow; the files go to ``manifest.py``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+
+from picobnn.codegen._views import GoldenVector, ModelView, SelfTestView, model_view, self_test_view
+from picobnn.codegen.manifest import SourceFile
+from picobnn.codegen.plan import Plan
+from picobnn.codegen.strategies import Strategy, find_strategy
+from picobnn.errors import ErrorId, PicobnnError
+
+__all__ = ["GoldenVector", "SourceFile", "render_model", "write_sources"]
+
+COMMON_RUNTIME = ("picobnn_runtime.h", "picobnn_runtime.c")
+
+
+def render_model(
+    plan: Plan, prefix: str, golden: GoldenVector | None = None, command: str = "picobnn generate"
+) -> tuple[SourceFile, ...]:
+    """All C sources of a model: ``<prefix>.h``, ``<prefix>.c``, the weights, and the runtime files that it needs.
+
+    Args:
+        plan: from ``make_plan``.
+        prefix: C identifier in front of every symbol; upper case in macros.
+        golden: the vector of the self test; without one there is no self test.
+        command: how the user asked, for the provenance block; no paths.
+
+    Raises:
+        PicobnnError: ``USAGE`` for a bad prefix, ``BAD_INPUT`` for a vector of the wrong shape.
+    """
+    strategies = {planned.strategy: find_strategy(planned.strategy) for planned in plan.steps}
+    layers = kernel_renderer(strategies)
+    model = model_view(plan, prefix, layers, command, has_self_test=golden is not None)
+    tests = [] if golden is None else [self_test_view(plan, golden)]
+    generated = {
+        f"{prefix}.h": _render("model/model.h.j2", model),
+        f"{prefix}.c": "".join(
+            (
+                _render("model/model.c.j2", model),
+                _render("model/access.c.j2", model),
+                *(_render("model/self_test.c.j2", model, test) for test in tests),
+            )
+        ),
+        f"{prefix}_weights.h": _render("model/weights.h.j2", model),
+        f"{prefix}_weights.c": _render("model/weights.c.j2", model),
+    }
+    runtime = [*COMMON_RUNTIME, *(name for strategy in strategies.values() for name in strategy.runtime_files)]
+    return (
+        *(SourceFile(path, text) for path, text in generated.items()),
+        *(SourceFile(name, runtime_text(name)) for name in sorted(set(runtime))),
+    )
+
+
+def kernel_renderer(strategies: dict[str, Strategy]) -> dict[str, jinja2.Template]:
+    """The kernel template of each strategy, by name."""
+    return {name: _environment().get_template(f"kernels/{name}.c.j2") for name in strategies}
+
+
+def runtime_text(name: str) -> str:
+    """One file of ``firmware_templates/runtime``."""
+    return files("picobnn.firmware_templates").joinpath("runtime", name).read_text(encoding="utf-8")
+
+
+def write_sources(sources: Sequence[SourceFile], folder: Path) -> None:
+    """Write all files into ``folder``, all or none.
+
+    Other files that lie in the folder stay. Raises FILE_UNWRITABLE.
+    """
+    names = {source.path for source in sources}
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        for source in sources:
+            path = temporary / source.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.text.encode("utf-8"))
+        temporary.chmod(0o755)
+        if folder.exists():
+            _keep_other_files(folder, temporary, names)
+            retired = temporary.with_name(temporary.name + ".old")
+            folder.rename(retired)
+            temporary.rename(folder)
+            shutil.rmtree(retired)
+        else:
+            temporary.rename(folder)
+    except OSError as error:
+        raise PicobnnError(
+            ErrorId.FILE_UNWRITABLE,
+            f"the sources cannot be written ({error.strerror}).",
+            where=str(folder),
+            remedy="Check the folder's permissions and free space.",
+        ) from None
+    finally:
+        if temporary is not None and temporary.exists():
+            shutil.rmtree(temporary)
+
+
+def _keep_other_files(folder: Path, temporary: Path, names: set[str]) -> None:
+    """Copy what is not generated, so that a user's own files survive the replacement."""
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_file() and relative.as_posix() not in names:
+            target = temporary / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(files("picobnn.firmware_templates"))),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def _render(template: str, model: ModelView, self_test: SelfTestView | None = None) -> str:
+    return _environment().get_template(template).render(model=model, self_test=self_test)

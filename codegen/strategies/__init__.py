@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The strategies: ways to run a step. One module each, one template stem each in ``firmware_templates/kernels``.
+
+Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in which ``select.py`` asks.
+"""
+
+from picobnn.codegen.strategies import direct, xnor
+from picobnn.codegen.strategies._interface import LayerView, Refusal, Strategy, Table, table_bytes
+
+STRATEGIES: tuple[Strategy, ...] = (direct.STRATEGY, xnor.STRATEGY)
+
+__all__ = ["STRATEGIES", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]
+
+
+def find_strategy(name: str) -> Strategy:
+    """The strategy that a plan names. Raises KeyError: plans are made from this registry."""
+    return {strategy.name: strategy for strategy in STRATEGIES}[name]

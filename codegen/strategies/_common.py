@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts that the strategies share: the sizes of a convolution, filter words, epilogue tables, common refusals.
+
+Used by the strategies only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from picobnn.codegen.pack import WordArray, pack_words
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import BinaryConv2dStep, InputConv2dStep, Program, Step
+from picobnn.codegen.strategies._interface import Refusal, Table
+from picobnn.codegen.vocabulary import BitArray, Pool, PoolStage, Scale, Shape, Window
+
+Conv2dStep = InputConv2dStep | BinaryConv2dStep
+
+MAX_EXTENT = 65535
+NO_POOL = Window(height=1, width=1)
+
+
+def fan_in(step: Step) -> int:
+    """Weights per filter."""
+    return int(step.weights.size // len(step.weights))
+
+
+def filter_words(step: Step) -> int:
+    """Words per filter: one run of bits in the order (ky, kx, channel) or (y, x, channel)."""
+    return (fan_in(step) + 31) // 32
+
+
+def packed_filters(weights: BitArray) -> WordArray:
+    """Weight bits (O, ...) -> uint32 (O * words,), each filter one run of bits padded with 0."""
+    return pack_words(weights.reshape(len(weights), -1)).reshape(-1)
+
+
+def output_layout(step: Step) -> Layout:
+    return Layout.HWC_INT32 if isinstance(step.epilogue, Scale) else Layout.CHANNEL_WORDS
+
+
+def step_pool(step: Step) -> Pool | None:
+    return step.pool if isinstance(step, Conv2dStep) else None
+
+
+def epilogue_tables(step: Step, reach: int, *, wide: bool) -> tuple[Table, ...]:
+    """Tables of the epilogue. Accumulators lie in -reach to reach; thresholds beyond that are clamped to the nearest
+    value that decides alike. ``wide`` stores thresholds as int32 instead of int16."""
+    epilogue = step.epilogue
+    if isinstance(epilogue, Scale):
+        return (
+            Table("multipliers", "int32_t", epilogue.multiplier.astype(np.int32)),
+            Table("biases", "int32_t", epilogue.bias.astype(np.int32)),
+        )
+    thresholds = np.clip(epilogue.thresholds.astype(np.int64), -reach, reach + 1)
+    stored = thresholds.astype(np.int32) if wide else thresholds.astype(np.int16)
+    tables = [Table("thresholds", "int32_t" if wide else "int16_t", stored)]
+    if epilogue.flip.any():
+        tables.append(Table("flips", "uint32_t", pack_words(epilogue.flip)))
+    return tuple(tables)
+
+
+def epilogue_pointers(step: Step, symbols: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Designators of the epilogue's tables; absent ones are NULL. With the pool on accumulators the flip comes last."""
+    pool = step_pool(step)
+    flips = symbols.get("flips", "NULL")
+    last = pool is not None and pool.stage is PoolStage.ACC
+    return (
+        ("thresholds", symbols.get("thresholds", "NULL")),
+        ("flips", "NULL" if last else flips),
+        ("final_flips", flips if last else "NULL"),
+        ("multipliers", symbols.get("multipliers", "NULL")),
+        ("biases", symbols.get("biases", "NULL")),
+    )
+
+
+def shape_numbers(step: Conv2dStep, shape: Shape, output: Shape) -> tuple[tuple[str, int], ...]:
+    """Fields of ``picobnn_conv2d_shape``."""
+    window = step.window
+    pool = step.pool.window if step.pool is not None else NO_POOL
+    rows, columns = window.output_size(shape.height, shape.width)
+    numbers = {
+        "in_height": shape.height,
+        "in_width": shape.width,
+        "in_channels": shape.channels,
+        "kernel_height": window.height,
+        "kernel_width": window.width,
+        "stride_y": window.stride_y,
+        "stride_x": window.stride_x,
+        "pad_top": window.pad_top,
+        "pad_left": window.pad_left,
+        "map_height": rows,
+        "map_width": columns,
+        "pool_height": pool.height,
+        "pool_width": pool.width,
+        "pool_stride_y": pool.stride_y,
+        "pool_stride_x": pool.stride_x,
+        "pool_pad_top": pool.pad_top,
+        "pool_pad_left": pool.pad_left,
+        "out_height": output.height,
+        "out_width": output.width,
+    }
+    return tuple((f"shape.{name}", value) for name, value in numbers.items())
+
+
+def refuse_conv2d(step: Conv2dStep, program: Program) -> Refusal | None:
+    """Reasons that hold for every convolution kernel."""
+    shape = program.tensors[step.input].shape
+    output = program.tensors[step.output].shape
+    largest = max(value for _, value in shape_numbers(step, shape, output))
+    if largest > MAX_EXTENT:
+        return Refusal(f"a size of {largest} is above {MAX_EXTENT}")
+    if step.pool is None:
+        return None
+    if step.pool.stage is PoolStage.BIT and isinstance(step.epilogue, Scale):
+        return Refusal("a pool on bits cannot come before a scale")
+    rows, columns = step.window.output_size(shape.height, shape.width)
+    pool = step.pool.window
+    spans = (
+        (pool.pad_top, pool.height, pool.stride_y, output.height, rows),
+        (pool.pad_left, pool.width, pool.stride_x, output.width, columns),
+    )
+    for pad, size, stride, outputs, positions in spans:
+        if size <= pad or (outputs - 1) * stride - pad >= positions:
+            return Refusal("a pool window lies in the padding only")
+    return None

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a strategy is: one way to run a step on a core.
+
+Invariant: a strategy either refuses a step with a reason or equals the reference on it; what it puts into flash are
+the tables it names, nothing else. ``select.py`` asks, ``emit.py`` renders, ``manifest.py`` records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import Program, Step
+from picobnn.codegen.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a strategy does not run a step, as a clause: "fan-in 40000 is above 32766"."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One constant array of a step. ``role`` ends its symbol (``weights``, ``thresholds``); values are 1-D, of the
+    little-endian dtype that ``c_type`` stores."""
+
+    role: str
+    c_type: str
+    values: npt.NDArray[np.generic]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.values.nbytes
+
+    def to_bytes(self) -> bytes:
+        """The bytes as they lie in flash."""
+        return self.values.astype(self.values.dtype.newbyteorder("<")).tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """What the strategy's template sees: numbers, names and lists of those, nothing to decide.
+
+    ``numbers`` are (designator, value) pairs; ``pointers`` are (designator, expression) pairs, where a missing table
+    is ``NULL``.
+    """
+
+    symbol: str
+    c_type: str
+    function: str
+    numbers: tuple[tuple[str, int], ...]
+    pointers: tuple[tuple[str, str], ...]
+
+
+class Strategy(Protocol):
+    """One way to run a step. Implementations are stateless; every method but ``accepts`` needs an accepted step."""
+
+    @property
+    def name(self) -> str:
+        """As in plans and manifests; the stem of ``kernels/<name>.c.j2``."""
+
+    @property
+    def runtime_files(self) -> tuple[str, ...]:
+        """Files of ``firmware_templates/runtime`` that its calls need, beside the common runtime."""
+
+    @property
+    def header(self) -> str:
+        """The runtime header that declares its functions."""
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
+        """None when this strategy runs the step exactly on the target."""
+
+    def input_layout(self, step: Step) -> Layout: ...
+
+    def output_layout(self, step: Step) -> Layout: ...
+
+    def scratch_bytes(self, step: Step, program: Program) -> int:
+        """Arena bytes used during the step only, 4-byte aligned."""
+
+    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+        """Constant arrays in the order in which they are emitted."""
+
+    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+        """``table_symbols`` maps the role of every table to its C symbol."""
+
+
+def table_bytes(tables: tuple[Table, ...]) -> int:
+    """Flash that the tables take (estimated: the linker may align)."""
+    return sum(table.size_bytes for table in tables)

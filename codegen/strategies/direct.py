@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy ``direct``: the first layer on 8-bit pixels in plain C; the readable baseline of first layers.
+
+At every position the 16 signed sums of each four taps are formed once; a filter adds one of them per four weights.
+Flash: 1 bit per weight, 4 bytes per threshold. Scratch: 16 bytes per tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import InputConv2dStep, Program, Step
+from picobnn.codegen.strategies._common import (
+    epilogue_pointers,
+    epilogue_tables,
+    fan_in,
+    output_layout,
+    packed_filters,
+    refuse_conv2d,
+    shape_numbers,
+)
+from picobnn.codegen.strategies._interface import LayerView, Refusal, Table
+from picobnn.codegen.targets import Target
+from picobnn.codegen.vocabulary import Scale
+
+MAX_FAN_IN = 4_194_303
+"""Accumulators, up to 255 per tap, and their comparison stay far inside int32."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectStrategy:
+    """See the module."""
+
+    name: str = "direct"
+    runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_direct.h", "picobnn_direct.c")
+    header: str = "picobnn_direct.h"
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
+        if not isinstance(step, InputConv2dStep):
+            return Refusal("the input is binary, not 8-bit")
+        if fan_in(step) > MAX_FAN_IN:
+            return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
+        return refuse_conv2d(step, program)
+
+    def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.HWC_BYTES
+
+    def output_layout(self, step: Step) -> Layout:
+        return output_layout(step)
+
+    def scratch_bytes(self, step: Step, program: Program) -> int:  # noqa: ARG002
+        return 4 * 16 * ((fan_in(step) + 3) // 4)
+
+    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
+        weights = Table("weights", "uint32_t", packed_filters(step.weights))
+        return (weights, *epilogue_tables(step, 255 * fan_in(step), wide=True))
+
+    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+        assert isinstance(step, InputConv2dStep)  # accepts() refused everything else
+        shape = program.tensors[step.input].shape
+        output = program.tensors[step.output].shape
+        return LayerView(
+            symbol=symbol,
+            c_type="picobnn_direct_conv2d_layer",
+            function=f"picobnn_direct_conv2d_{'scale' if isinstance(step.epilogue, Scale) else 'bits'}",
+            numbers=(
+                *shape_numbers(step, shape, output),
+                ("zero_point", program.input_zero_point),
+                ("count", len(step.weights)),
+                ("taps", fan_in(step)),
+            ),
+            pointers=(("weights", table_symbols["weights"]), *epilogue_pointers(step, table_symbols)),
+        )
+
+
+STRATEGY = DirectStrategy()

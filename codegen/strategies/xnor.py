@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy ``xnor``: packed words, xnor and carry-save popcount, for every binary layer on every core.
+
+Each filter is one run of bits; the kernel gathers the patch under the window as one run too, so channel counts need
+not be multiples of 32. Flash: 1 bit per weight, 2 bytes per threshold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
+from picobnn.codegen.strategies._common import (
+    epilogue_pointers,
+    epilogue_tables,
+    fan_in,
+    filter_words,
+    output_layout,
+    packed_filters,
+    refuse_conv2d,
+    shape_numbers,
+)
+from picobnn.codegen.strategies._interface import LayerView, Refusal, Table
+from picobnn.codegen.targets import Target
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Scale
+
+MAX_FAN_IN_THRESHOLD = 32766
+"""Thresholds, up to fan-in + 1, are int16."""
+
+MAX_FAN_IN_SCALE = 65535
+"""The kernel counts in 16-bit halves."""
+
+
+@dataclass(frozen=True, slots=True)
+class XnorStrategy:
+    """See the module."""
+
+    name: str = "xnor"
+    runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor.c")
+    header: str = "picobnn_xnor.h"
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
+        if isinstance(step, InputConv2dStep):
+            return Refusal("the input is 8-bit, not binary")
+        if step.domain != PLUS_MINUS_ONE:
+            return Refusal("only weights of -1 and +1 are packed as xnor words")
+        if isinstance(step, BinaryConv2dStep) and step.groups != 1:
+            return Refusal(f"{step.groups} groups; only ungrouped convolutions are packed as xnor words")
+        limit = MAX_FAN_IN_SCALE if isinstance(step.epilogue, Scale) else MAX_FAN_IN_THRESHOLD
+        if fan_in(step) > limit:
+            return Refusal(f"{fan_in(step)} weights per filter are above {limit}")
+        return refuse_conv2d(step, program) if isinstance(step, BinaryConv2dStep) else None
+
+    def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.CHANNEL_WORDS
+
+    def output_layout(self, step: Step) -> Layout:
+        return output_layout(step)
+
+    def scratch_bytes(self, step: Step, program: Program) -> int:
+        words = filter_words(step)
+        if isinstance(step, BinaryDenseStep):
+            shape = program.tensors[step.input].shape
+            has_gaps = shape.channels % 32 != 0 and shape.height * shape.width > 1
+            return 4 * words if has_gaps else 0
+        return 4 * (1 + _patches(step) * words)
+
+    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
+        weights = Table("weights", "uint32_t", packed_filters(step.weights))
+        return (weights, *epilogue_tables(step, fan_in(step), wide=False))
+
+    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+        shape = program.tensors[step.input].shape
+        if isinstance(step, BinaryDenseStep):
+            kind = "dense"
+            head: tuple[tuple[str, int], ...] = (
+                ("pixels", shape.height * shape.width),
+                ("channels", shape.channels),
+            )
+        else:
+            assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
+            kind = "conv2d"
+            output = program.tensors[step.output].shape
+            head = (*shape_numbers(step, shape, output), ("pad_is_zero", _patches(step) - 1))
+        ending = "scale" if isinstance(step.epilogue, Scale) else "bits"
+        filters = (("count", len(step.weights)), ("words", filter_words(step)), ("taps", fan_in(step)))
+        pointers = (("weights", table_symbols["weights"]), *epilogue_pointers(step, table_symbols))
+        return LayerView(
+            symbol=symbol,
+            c_type=f"picobnn_xnor_{kind}_layer",
+            function=f"picobnn_xnor_{kind}_{ending}",
+            numbers=(*head, *((f"filters.{name}", value) for name, value in filters)),
+            pointers=tuple((f"filters.{name}", expression) for name, expression in pointers),
+        )
+
+
+def _patches(step: Step) -> int:
+    """Zero padding gathers the patch twice, with clear and with set padding bits."""
+    assert isinstance(step, BinaryConv2dStep)
+    return 2 if step.pad_mode is PadMode.ZERO and step.window.has_padding else 1
+
+
+STRATEGY = XnorStrategy()

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* QEMU plugin: how often every translation block ran, and where it went next.
+ *
+ *   -plugin block_edges.so,out=FILE[,mark=FUNCTION]
+ *
+ * Each time the guest enters FUNCTION (default picobnn_harness_mark) the counts since the last time are written and
+ * set to zero; what follows the last mark is written when QEMU ends. The file is text:
+ *
+ *   picobnn-edges 1
+ *   mark N                               ends the counts of segment N, or
+ *   end                                  those after the last mark
+ *   block START END INSTRUCTIONS COUNT   addresses in hexadecimal, END is the address behind the block
+ *   edge SUCCESSOR COUNT                 of the block above
+ *
+ * block and edge lines stand before the mark or end line that closes them. Which edges fall through, which are taken
+ * and which are interrupts is decided by the reader, who knows the instructions. Callbacks run under QEMU's
+ * translation lock or on the one emulated core, so nothing here is locked.
+ */
+#include "qemu_plugin_abi.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    HASH_SIZE = 1 << 14,
+    NAME_SIZE = 128,
+    PATH_SIZE = 4096
+};
+
+struct edge {
+    uint32_t successor;
+    uint64_t count;
+    struct edge *next;
+};
+
+struct block {
+    uint32_t start;
+    uint32_t end;
+    uint32_t instructions;
+    uint64_t count;
+    struct edge *edges;         /* the last one used comes first */
+    struct block *next;         /* in its hash chain */
+    struct block *next_touched; /* in the list of this segment */
+    bool touched;
+};
+
+PLUGIN_EXPORT int qemu_plugin_version = PLUGIN_INTERFACE_VERSION;
+
+static struct block *blocks[HASH_SIZE];
+static struct block *touched;
+static struct block *previous;
+static char mark_name[NAME_SIZE] = "picobnn_harness_mark";
+static char out_path[PATH_SIZE];
+static uint32_t mark_entry; /* address of the first instruction of mark_name, once seen */
+static bool mark_seen;
+static unsigned int marks;
+static FILE *out;
+
+static void die(const char *what)
+{
+    fprintf(stderr, "block_edges: %s\n", what);
+    exit(EXIT_FAILURE);
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = calloc(1, bytes);
+    if (memory == NULL) {
+        die("out of memory");
+    }
+    return memory;
+}
+
+static void touch(struct block *block)
+{
+    if (!block->touched) {
+        block->touched = true;
+        block->next_touched = touched;
+        touched = block;
+    }
+}
+
+static void count_edge(struct block *from, uint32_t successor)
+{
+    struct edge **link = &from->edges;
+    struct edge *edge;
+
+    while (*link != NULL && (*link)->successor != successor) {
+        link = &(*link)->next;
+    }
+    edge = *link;
+    if (edge == NULL) {
+        edge = allocate(sizeof *edge);
+        edge->successor = successor;
+    } else {
+        *link = edge->next;
+    }
+    edge->next = from->edges;
+    from->edges = edge;
+    edge->count++;
+    touch(from);
+}
+
+static void on_block(unsigned int vcpu, void *data)
+{
+    struct block *block = data;
+
+    if (vcpu != 0) {
+        return;
+    }
+    if (previous != NULL) {
+        if (previous->edges != NULL && previous->edges->successor == block->start) {
+            previous->edges->count++;
+            touch(previous);
+        } else {
+            count_edge(previous, block->start);
+        }
+    }
+    block->count++;
+    touch(block);
+    previous = block;
+}
+
+static int by_address(const void *left, const void *right)
+{
+    const struct block *a = *(struct block *const *)left;
+    const struct block *b = *(struct block *const *)right;
+
+    if (a->start != b->start) {
+        return a->start < b->start ? -1 : 1;
+    }
+    return a->end < b->end ? -1 : a->end > b->end;
+}
+
+static int by_successor(const void *left, const void *right)
+{
+    const struct edge *a = *(struct edge *const *)left;
+    const struct edge *b = *(struct edge *const *)right;
+
+    return a->successor < b->successor ? -1 : a->successor > b->successor;
+}
+
+/* Edges are printed in address order, so that equal runs give equal files. */
+static void write_edges(const struct block *block)
+{
+    struct edge **sorted;
+    struct edge *edge;
+    size_t count = 0;
+    size_t i = 0;
+
+    for (edge = block->edges; edge != NULL; edge = edge->next) {
+        count++;
+    }
+    sorted = allocate((count + 1) * sizeof *sorted);
+    for (edge = block->edges; edge != NULL; edge = edge->next) {
+        sorted[i++] = edge;
+    }
+    qsort(sorted, count, sizeof *sorted, by_successor);
+    for (i = 0; i < count; i++) {
+        if (sorted[i]->count != 0) {
+            fprintf(out, "edge %08" PRIx32 " %" PRIu64 "\n", sorted[i]->successor, sorted[i]->count);
+            sorted[i]->count = 0;
+        }
+    }
+    free(sorted);
+}
+
+static void write_segment(void)
+{
+    struct block **sorted;
+    struct block *block;
+    size_t count = 0;
+    size_t i = 0;
+
+    for (block = touched; block != NULL; block = block->next_touched) {
+        count++;
+    }
+    sorted = allocate((count + 1) * sizeof *sorted);
+    for (block = touched; block != NULL; block = block->next_touched) {
+        sorted[i++] = block;
+    }
+    qsort(sorted, count, sizeof *sorted, by_address);
+    for (i = 0; i < count; i++) {
+        block = sorted[i];
+        fprintf(out, "block %08" PRIx32 " %08" PRIx32 " %" PRIu32 " %" PRIu64 "\n", block->start, block->end,
+                block->instructions, block->count);
+        write_edges(block);
+        block->count = 0;
+        block->touched = false;
+    }
+    touched = NULL;
+    free(sorted);
+}
+
+static void on_mark(unsigned int vcpu, void *data)
+{
+    (void)data;
+    if (vcpu != 0) {
+        return;
+    }
+    write_segment();
+    fprintf(out, "mark %u\n", marks++);
+    fflush(out); /* the emulator may be killed at any time after this */
+}
+
+static void on_exit_qemu(qemu_plugin_id_t id, void *data)
+{
+    (void)id;
+    (void)data;
+    write_segment();
+    fputs("end\n", out);
+    fclose(out);
+}
+
+/* Blocks are kept by address and length: QEMU may translate the same code again after it flushed its cache. */
+static struct block *find_block(uint32_t start, uint32_t end, uint32_t instructions)
+{
+    struct block **head = &blocks[(start >> 1) % HASH_SIZE];
+    struct block *block;
+
+    for (block = *head; block != NULL; block = block->next) {
+        if (block->start == start && block->end == end) {
+            return block;
+        }
+    }
+    block = allocate(sizeof *block);
+    block->start = start;
+    block->end = end;
+    block->instructions = instructions;
+    block->next = *head;
+    *head = block;
+    return block;
+}
+
+static void watch_mark(struct qemu_plugin_insn *instruction)
+{
+    const char *symbol = qemu_plugin_insn_symbol(instruction);
+    uint32_t address = (uint32_t)qemu_plugin_insn_vaddr(instruction);
+
+    if (symbol == NULL || strcmp(symbol, mark_name) != 0) {
+        return;
+    }
+    if (!mark_seen) { /* a function is first seen where it is entered */
+        mark_seen = true;
+        mark_entry = address;
+    }
+    if (address == mark_entry) {
+        qemu_plugin_register_vcpu_insn_exec_cb(instruction, on_mark, QEMU_PLUGIN_CB_NO_REGS, NULL);
+    }
+}
+
+static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+    size_t count = qemu_plugin_tb_n_insns(tb);
+    struct qemu_plugin_insn *first = qemu_plugin_tb_get_insn(tb, 0);
+    struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
+    uint32_t start = (uint32_t)qemu_plugin_insn_vaddr(first);
+    uint32_t end = (uint32_t)(qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last));
+
+    (void)id;
+    watch_mark(first);
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS,
+                                         find_block(start, end, (uint32_t)count));
+}
+
+static bool read_argument(const char *argument, const char *key, char *value, size_t size)
+{
+    size_t length = strlen(key);
+
+    if (strncmp(argument, key, length) != 0) {
+        return false;
+    }
+    if (strlen(argument + length) >= size) {
+        die("argument too long");
+    }
+    strcpy(value, argument + length);
+    return true;
+}
+
+int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
+{
+    int i;
+
+    if (info->version.min > PLUGIN_INTERFACE_VERSION || info->version.cur < PLUGIN_INTERFACE_VERSION) {
+        fprintf(stderr, "block_edges: speaks plugin interface %d, this QEMU %d to %d\n", PLUGIN_INTERFACE_VERSION,
+                info->version.min, info->version.cur);
+        return 1;
+    }
+    if (!info->system_emulation || strcmp(info->target_name, "arm") != 0) {
+        fprintf(stderr, "block_edges: counts qemu-system-arm only, not %s\n", info->target_name);
+        return 1;
+    }
+    for (i = 0; i < argc; i++) {
+        if (!read_argument(argv[i], "out=", out_path, sizeof out_path)
+            && !read_argument(argv[i], "mark=", mark_name, sizeof mark_name)) {
+            fprintf(stderr, "block_edges: unknown argument %s\n", argv[i]);
+            return 1;
+        }
+    }
+    out = fopen(out_path, "w");
+    if (out == NULL) {
+        fprintf(stderr, "block_edges: cannot write out=%s\n", out_path);
+        return 1;
+    }
+    fputs("picobnn-edges 1\n", out);
+    qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
+    qemu_plugin_register_atexit_cb(id, on_exit_qemu, NULL);
+    return 0;
+}

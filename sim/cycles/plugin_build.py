@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles the block counting plugin for QEMU with the host's C compiler.
+
+Invariant: the shared object's name holds the hash of its sources and flags, so a cached file is the right one.
+Called by whoever starts an emulator that should count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from picobnn.errors import ErrorId, PicobnnError
+
+SOURCES = ("block_edges.c", "qemu_plugin_abi.h")
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden")
+DEFAULT_MARK = "picobnn_harness_mark"
+_COMPILE_SECONDS = 120
+
+
+def build_plugin(cache_dir: Path) -> Path:
+    """Path of the compiled plugin in ``cache_dir`` (made if it does not exist); compiles only once per source.
+
+    Raises E_TOOL_MISSING without a C compiler, E_TOOL_FAILED with its message where it fails, E_FILE_UNWRITABLE.
+    """
+    folder = resources.files("picobnn.sim.cycles") / "plugin"
+    sources = {name: (folder / name).read_bytes() for name in SOURCES}
+    digest = hashlib.sha256()
+    for part in (*(flag.encode() for flag in FLAGS), *sources.values()):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    plugin = cache_dir / f"block_edges-{digest.hexdigest()[:16]}.so"
+    if plugin.is_file():
+        return plugin
+    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    if compiler is None:
+        raise PicobnnError(
+            ErrorId.TOOL_MISSING,
+            "no C compiler was found (cc, gcc, clang).",
+            where="counting plugin",
+            remedy="Install one, e.g. 'apt-get install gcc', to count instructions on the emulator.",
+        )
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as work:
+            _compile(compiler, sources, Path(work), plugin)
+    except OSError as error:
+        raise PicobnnError(
+            ErrorId.FILE_UNWRITABLE,
+            f"cannot be written ({error.strerror}).",
+            where=str(cache_dir),
+            remedy="Choose another folder.",
+        ) from error
+    return plugin
+
+
+def _compile(compiler: str, sources: dict[str, bytes], work: Path, plugin: Path) -> None:
+    for name, text in sources.items():
+        (work / name).write_bytes(text)
+    command = [compiler, *FLAGS, "-o", "plugin.so", "block_edges.c"]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+    if done.returncode != 0:
+        raise PicobnnError(
+            ErrorId.TOOL_FAILED,
+            f"{compiler} ended with {done.returncode}: {done.stderr.strip()[-500:]}",
+            where="counting plugin",
+            remedy="Check that the host's C compiler links a shared object.",
+        )
+    os.replace(work / "plugin.so", plugin)
+
+
+def plugin_argument(plugin: Path, out: Path, mark: str = DEFAULT_MARK) -> str:
+    """What follows ``-plugin`` on QEMU's command line: counts go to ``out``, one segment per entry of ``mark``."""
+    return f"{_escape(plugin)},out={_escape(out)},mark={mark}"
+
+
+def _escape(path: Path) -> str:
+    return str(path.absolute()).replace(",", ",,")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hand-counted kernels on the emulator: instructions are counted exactly, cycles are modelled as by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from picobnn.errors import ErrorId, PicobnnError
+from picobnn.sim.cycles import LayerCost, layer_costs, read_counts, total_cycles, total_instructions
+from tests.support.cycle_kernels import HAVE_EMULATOR, MACHINES, Machine, build_image, count_image, kernels
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.skipif(not HAVE_EMULATOR, reason="needs qemu-system-arm, arm-none-eabi-gcc and gcc"),
+]
+
+
+@pytest.fixture(scope="module", params=MACHINES, ids=lambda machine: machine.name)
+def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, Path, Path]:
+    machine: Machine = request.param
+    folder = tmp_path_factory.mktemp("cycles,image")
+    elf = build_image(machine, folder)
+    out, _ = count_image(machine, elf, folder)
+    return machine, elf, out
+
+
+def share(layer: LayerCost, name: str) -> tuple[int, int | None]:
+    function = next(part for part in layer.functions if part.name == name)
+    return function.instructions, function.cycles
+
+
+def test_kernels_cost_what_was_counted_by_hand(counted: tuple[Machine, Path, Path]) -> None:
+    machine, elf, out = counted
+    expected = kernels(machine)
+    for core in machine.cores:
+        layers = layer_costs(read_counts(out), elf, core, len(expected))
+        found = {kernel.name: share(layer, kernel.name) for kernel, layer in zip(expected, layers, strict=True)}
+        assert found == {
+            kernel.name: (kernel.instructions, kernel.cycles.get(core, found[kernel.name][1])) for kernel in expected
+        }
+        assert all(layer.interrupted == 0 and layer.undecoded == 0 for layer in layers)
+
+
+def test_only_the_model_is_in_a_step(counted: tuple[Machine, Path, Path]) -> None:
+    machine, elf, out = counted
+    expected = kernels(machine)
+    layers = layer_costs(read_counts(out), elf, machine.cores[0], len(expected))
+    for kernel, layer in zip(expected, layers, strict=True):
+        assert {function.name for function in layer.functions} == {kernel.name, "model_run"}
+        # PUSH and 6 of STEP in front of the first; behind a hook, STEP alone.
+        assert share(layer, "model_run")[0] == (7 if layer.step == 0 else 6)
+        assert layer.instructions == sum(function.instructions for function in layer.functions)
+    assert total_instructions(layers) == sum(kernel.instructions + 6 for kernel in expected) + 1
+
+
+def test_both_runs_of_the_image_cost_the_same(counted: tuple[Machine, Path, Path]) -> None:
+    machine, elf, out = counted
+    steps = len(kernels(machine))
+    segments = read_counts(out)
+    first_run = [segment for segment in segments if segment.mark is not None and segment.mark <= steps]
+    core = machine.cores[0]
+    assert layer_costs(first_run, elf, core, steps) == layer_costs(segments, elf, core, steps)
+
+
+def test_counts_are_equal_byte_for_byte_in_two_runs(counted: tuple[Machine, Path, Path], tmp_path: Path) -> None:
+    machine, elf, out = counted
+    again, _ = count_image(machine, elf, tmp_path)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_core_without_a_model_has_counts_only(counted: tuple[Machine, Path, Path]) -> None:
+    machine, elf, out = counted
+    layers = layer_costs(read_counts(out), elf, "m55", len(kernels(machine)))
+    assert total_cycles(layers) is None
+    assert total_instructions(layers) == total_instructions(
+        layer_costs(read_counts(out), elf, machine.cores[0], len(kernels(machine)))
+    )
+
+
+def test_too_few_marks_are_refused(counted: tuple[Machine, Path, Path]) -> None:
+    machine, elf, out = counted
+    with pytest.raises(PicobnnError) as caught:
+        layer_costs(read_counts(out), elf, machine.cores[0], 1000)
+    assert caught.value.error_id is ErrorId.BAD_INPUT
+    assert "1001" in str(caught.value)
+
+
+def test_another_elf_is_refused(counted: tuple[Machine, Path, Path], tmp_path: Path) -> None:
+    machine, _, out = counted
+    other = next(found for found in MACHINES if found.rom != machine.rom)
+    with pytest.raises(PicobnnError) as caught:
+        layer_costs(read_counts(out), build_image(other, tmp_path), machine.cores[0], 3)
+    assert caught.value.error_id is ErrorId.BAD_INPUT

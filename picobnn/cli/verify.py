@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``picobnn verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from picobnn.cli.common import Invocation, make_table
+from picobnn.cli.options import ModelOption, RunOption, split_list
+
+NAME = "verify"
+
+
+def invoke(
+    call: Invocation,
+    run: RunOption = None,
+    model: ModelOption = None,
+    on: Annotated[
+        str | None, typer.Option("--on", help="Executors, comma-separated: torch,reference,cython,host,emulator.")
+    ] = None,
+    board: Annotated[str | None, typer.Option("--board", help="Emulated boards, comma-separated.")] = None,
+    vectors: Annotated[int | None, typer.Option("--vectors", min=1, help="Images to compare; default: all.")] = None,
+    firmware: Annotated[
+        Path | None, typer.Option("--firmware", help="Run this generated project on the emulator instead of a new one.")
+    ] = None,
+) -> None:
+    """Compare executors on the same images, every layer's output, for equality; names the first difference."""
+    from dataclasses import replace
+
+    from picobnn.files import write_json
+    from picobnn.flow.run_directory import find_run, run_config
+    from picobnn.flow.verify import request_of, verify
+
+    directory = None if model is not None else find_run(call.config, run)
+    config = run_config(directory, call.config) if directory is not None else call.config
+    request = request_of(config, split_list(on), split_list(board))
+    request = replace(request, vectors=vectors or request.vectors, firmware=firmware)
+    result = verify(config, request, run=directory, model=model, say=call.say)
+    if directory is not None:
+        write_json(directory.verify_result, result.as_dict())
+    rows = [(r.executor, r.vectors, r.mismatches, f"{r.seconds:.2f}") for r in result.results]
+    lines = [f"skipped {name}: {why}" for name, why in result.skipped.items()]
+    lines += [f"first difference: {r.first}" for r in result.results if r.first is not None]
+    title = f"equal to the reference on {result.vectors:,} vectors" if not result.mismatches else "DIFFERENT"
+    if not call.json or not result.mismatches:
+        call.finish(
+            result,
+            tables=[make_table(title, ("executor", "vectors", "different", "seconds"), rows), *lines],
+            next_command="picobnn profile" if not result.mismatches else "",
+        )
+    result.require_equal()

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Program + board -> sources -> linked image: ``generate`` and ``build``, and what both leave behind.
+
+One image: size, cycles and results that stand in one row come from the ELF of one :class:`Image`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from picobnn.config import Config
+from picobnn.errors import ErrorId, PicobnnError
+from picobnn.flow.run_directory import RunDirectory
+from picobnn.flow.vectors import Vectors, read_vectors
+
+if TYPE_CHECKING:
+    from picobnn.codegen.manifest import Manifest
+    from picobnn.codegen.plan import Plan
+    from picobnn.codegen.program import Program
+    from picobnn.codegen.targets import Board, Target
+    from picobnn.map_file import ModelMemory
+    from picobnn.toolchain import BuiltFirmware
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOutcome:
+    """What ``generate`` wrote. Sizes are the compiler's own, before linking."""
+
+    folder: str
+    board: str
+    core: str
+    model_hash: str
+    files: int
+    table_bytes: int
+    arena_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A linked firmware image of one model on one board."""
+
+    folder: Path
+    board: Board
+    manifest: Manifest
+    built: BuiltFirmware
+
+    def memory(self) -> ModelMemory:
+        """The model's share of flash and RAM, from the map file."""
+        from picobnn.map_file import model_memory, read_map
+
+        return model_memory(read_map(self.built.map), self.manifest.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOutcome:
+    """Bytes from the map file. ``ram_bytes`` is .data, .bss and the arena of the model; the stack is apart."""
+
+    folder: str
+    board: str
+    core: str
+    elf: str
+    build_id: str
+    weight_bytes: int
+    flash_bytes: int
+    ram_bytes: int
+    arena_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_program(path: Path) -> Program:
+    """Read a ``.bnn`` file. Raises E_FILE_MISSING, E_BNN_FORMAT, E_BNN_VERSION, E_BNN_CHECKSUM, E_PROGRAM_INVALID."""
+    from picobnn.codegen.bnn_file import read_bnn
+
+    return read_bnn(path)
+
+
+def find_program(run: RunDirectory | None, model: Path | None) -> tuple[Path, Path]:
+    """The program and its golden vectors: ``model`` and the file beside it, or those of the run."""
+    if model is not None:
+        return model, model.with_name("golden.npz")
+    if run is None:
+        raise PicobnnError(
+            ErrorId.USAGE, "neither a run nor a model was named.", where="picobnn", remedy="Give --run or --model."
+        )
+    return run.require(run.program, "export"), run.golden
+
+
+def golden_vectors(path: Path) -> Vectors | None:
+    """The vectors beside a program, None when there are none."""
+    return read_vectors(path) if path.is_file() else None
+
+
+def make_plan_for(program: Program, target: Target, config: Config) -> Plan:
+    """The plan for a core under the configured options."""
+    from picobnn.codegen.plan import Kernels, Optimize
+    from picobnn.codegen.select import make_plan
+
+    return make_plan(
+        program, target, kernels=Kernels(config.target.kernels), optimize=Optimize(config.target.optimize)
+    )
+
+
+def generate(program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None) -> GenerateOutcome:
+    """Write the firmware project of ``program`` for a board; leaves the folder alone when it already holds just that.
+
+    Raises E_UNKNOWN_BOARD, E_NO_STRATEGY, E_USAGE (prefix), E_FILE_UNWRITABLE.
+    """
+    from picobnn.codegen.emit import GoldenVector, SourceFile, render_model, write_sources
+    from picobnn.codegen.manifest import build_manifest
+    from picobnn.codegen.project import project_facts, render_project
+    from picobnn.codegen.targets import load_board
+
+    board = load_board(board_name)
+    plan = make_plan_for(program, board.target, config)
+    vector = GoldenVector(golden.images[0], golden.logits[0]) if golden is not None else None
+    command = f"picobnn generate --board {board.id} --kernels {plan.kernels.value} --optimize {plan.optimize.value}"
+    model = render_model(plan, config.prefix, vector, command)
+    sources = (*model, *render_project(board, config.prefix, project_facts(plan), model))
+    manifest = build_manifest(plan, config.prefix, sources)
+    text = manifest.to_json()
+    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_text(encoding="utf-8") != text:
+        write_sources((*sources, SourceFile(MANIFEST, text)), folder)
+    return GenerateOutcome(
+        folder=str(folder),
+        board=board.id,
+        core=board.target.core,
+        model_hash=manifest.model_hash,
+        files=len(sources) + 1,
+        table_bytes=sum(step.table_bytes for step in manifest.steps),
+        arena_bytes=manifest.arena_bytes,
+    )
+
+
+def build(folder: Path, board_name: str) -> Image:
+    """Cross-compile a generated project.
+
+    Raises E_FILE_MISSING, E_MANIFEST, E_TOOL_MISSING, E_TOOL_FAILED, E_DOES_NOT_FIT, E_UNKNOWN_BOARD.
+    """
+    from picobnn.codegen.manifest import read_manifest
+    from picobnn.codegen.targets import load_board
+    from picobnn.toolchain import build_firmware
+
+    board = load_board(board_name)
+    manifest = read_manifest(folder / MANIFEST)
+    return Image(folder, board, manifest, build_firmware(folder))
+
+
+def build_outcome(image: Image) -> BuildOutcome:
+    """The sizes of an image."""
+    memory = image.memory()
+    return BuildOutcome(
+        folder=str(image.folder),
+        board=image.board.id,
+        core=image.board.target.core,
+        elf=str(image.built.elf),
+        build_id=image.built.build_id.hex(),
+        weight_bytes=memory.weight_bytes,
+        flash_bytes=memory.flash_bytes,
+        ram_bytes=memory.data_bss_bytes + image.manifest.arena_bytes,
+        arena_bytes=image.manifest.arena_bytes,
+    )
+
+
+def make_image(program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None) -> Image:
+    """Generate and build."""
+    generate(program, folder, board_name, config, golden)
+    return build(folder, board_name)

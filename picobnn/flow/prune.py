@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prune the dense network of a run: rank filters, take them out physically, retrain the small network."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from picobnn.config import Config, PruneMethod
+from picobnn.files import write_json
+from picobnn.flow.extras import require_train
+from picobnn.flow.run_directory import RunDirectory
+from picobnn.flow.train import load_data, training_threads
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from picobnn.trainer.data import Dataset
+    from picobnn.trainer.models import Network
+    from picobnn.trainer.pruning import Batches, PruningMethod
+
+RANKING_IMAGES = 2048  # training images that rank the filters
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOutcome:
+    """Accuracies and shares are fractions. ``layers``: filters kept and before, per layer."""
+
+    run: str
+    method: str
+    filters_removed: float
+    macs_removed: float
+    layers: tuple[dict[str, Any], ...]
+    val_accuracy: float
+    test_accuracy: float
+    test_images: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> PruneOutcome:
+    """Prune the run's dense checkpoint into ``pruned.safetensors``.
+
+    Raises E_EXTRA_MISSING, E_FILE_MISSING, E_CHECKPOINT, E_PRUNING.
+    """
+    require_train("prune")
+    from picobnn.trainer import pruning
+    from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
+    from picobnn.trainer.evaluate import evaluate
+    from picobnn.trainer.fit import FitOptions, fit
+
+    started = time.perf_counter()
+    dense = run.require(run.dense_checkpoint, "train")
+    dataset = load_data(config)
+    network = restore_model(read_checkpoint(dense), where=str(dense))
+    epochs = _epochs_per_round(config.prune.epochs, config.prune.rounds)
+
+    def retrain(small: nn.Module, number: int) -> nn.Module:
+        options = FitOptions(
+            epochs=epochs[number - 1],
+            batch_size=config.train.batch_size,
+            learning_rate=config.prune.learning_rate,
+            warmup=config.train.warmup_share,
+            seed=config.prune.seed + number,
+            device=config.train.device,
+            threads=training_threads(config),
+            show_progress=show_progress,
+        )
+        fit(as_network(small), dataset, options)
+        return small
+
+    small, report = pruning.prune(
+        network,
+        make_method(config),
+        pruning.PruningSettings(rate=config.prune.rate, rounds=config.prune.rounds),
+        ranking_batches(dataset, config.train.batch_size),
+        retrain,
+    )
+    pruned = as_network(small)
+    outcome = PruneOutcome(
+        run=str(run.path),
+        method=report.method,
+        filters_removed=report.filters_removed,
+        macs_removed=report.macs_removed,
+        layers=tuple(report.as_dict()["layers"]),
+        val_accuracy=evaluate(pruned, dataset.val.images, dataset.val.labels),
+        test_accuracy=evaluate(pruned, dataset.test.images, dataset.test.labels),
+        test_images=len(dataset.test),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    write_checkpoint(checkpoint_of(pruned, {"pruning": report.as_dict()}), run.pruned_checkpoint)
+    write_json(run.prune_result, outcome.as_dict())
+    return outcome
+
+
+def make_method(config: Config) -> PruningMethod:
+    """The configured ranking."""
+    from picobnn.trainer.pruning import FilterScale, LossSensitivity, RandomFilters
+
+    if config.prune.method is PruneMethod.RANDOM:
+        return RandomFilters(config.prune.seed)
+    return LossSensitivity() if config.prune.method is PruneMethod.SENSITIVITY else FilterScale()
+
+
+def ranking_batches(dataset: Dataset, batch_size: int) -> Batches:
+    """The first training images as batches; validation and test images never rank filters."""
+    import torch
+
+    from picobnn.trainer.evaluate import images_tensor
+
+    images = images_tensor(dataset.train.images[:RANKING_IMAGES])
+    labels = torch.from_numpy(dataset.train.labels[:RANKING_IMAGES])
+    return list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+
+
+def as_network(model: nn.Module) -> Network:
+    """Compaction keeps the class of the network; this says so to the type checker and to whoever breaks it."""
+    from picobnn.trainer.models import Network
+
+    if not isinstance(model, Network):
+        raise TypeError(f"pruning returned a {type(model).__name__}, not a Network")
+    return model
+
+
+def _epochs_per_round(epochs: int, rounds: int) -> list[int]:
+    """``epochs`` shared out over ``rounds``, the remainder to the last."""
+    share = epochs // rounds
+    return [share] * (rounds - 1) + [epochs - share * (rounds - 1)]

@@ -34,7 +34,7 @@ def find_folder(root: Path | None = None) -> Path | None:
     return folder if (folder / _FILE).is_file() else None
 
 
-def fetch(folder: Path | None = None) -> Path:
+def fetch(folder: Path | None = None) -> Path:  # noqa: ARG001
     """This package's folder: the digits ship with it, nothing is fetched."""
     return Path(__file__).parent
 

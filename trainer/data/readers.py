@@ -65,14 +65,16 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
         raise _format_error(path, f"The gzip stream is damaged ({error}).") from error
     if len(data) != count:
         raise _format_error(path, f"The idx header announces {count} bytes, the file has {len(data)} or more.")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()
 
 
 def read_npz(path: Path, keys: tuple[str, ...]) -> tuple[npt.NDArray[np.generic], ...]:
     """The arrays named ``keys`` of an npz file, without pickle. Raises FILE_MISSING, DATA_FORMAT."""
     _require(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             for key in keys:
                 if key not in archive.files:
                     raise _format_error(path, f"There is no array {key!r}; the file has {archive.files}.")

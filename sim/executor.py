@@ -115,18 +115,19 @@ class CythonExecutor:
 
     def _run(self, images: Images, *, every_step: bool) -> list[StepOutput]:
         """(N, elements) of every step asked for: all, or the last."""
-        flat = check_images(self.program, images).reshape(len(images), -1) if len(images) else None
-        count = len(images)
-        targets = [self.program.tensors[step.output] for step in self.program.steps]
-        outputs: list[StepOutput | None] = [
-            np.empty((count, tensor.shape.elements), np.int32 if tensor.kind is ElementKind.INT32 else np.uint8)
-            if every_step or index == len(targets) - 1
-            else None
-            for index, tensor in enumerate(targets)
-        ]
-        if flat is None:
-            check_images(self.program, images)
-            return [output for output in outputs if output is not None]
+        checked = check_images(self.program, images)
+        count = len(checked)
+        outputs: list[StepOutput | None] = []
+        for step in self.program.steps:
+            tensor = self.program.tensors[step.output]
+            extent = (count, tensor.shape.elements)
+            if not every_step and step is not self.program.steps[-1]:
+                outputs.append(None)
+            elif tensor.kind is ElementKind.INT32:
+                outputs.append(np.empty(extent, np.int32))
+            else:
+                outputs.append(np.empty(extent, np.uint8))
+        flat = checked.reshape(count, self.program.input.shape.elements)
 
         def run_block(start: int) -> None:
             stop = min(start + self.lanes, count)

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
 from importlib import resources
 from pathlib import Path
 
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.toolchain import find_tool, run_tool
 
 SOURCES = ("block_edges.c", "qemu_plugin_abi.h")
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden")
 DEFAULT_MARK = "picobnn_harness_mark"
-_COMPILE_SECONDS = 120
 
 
 def build_plugin(cache_dir: Path) -> Path:
@@ -36,18 +34,15 @@ def build_plugin(cache_dir: Path) -> Path:
     plugin = cache_dir / f"block_edges-{digest.hexdigest()[:16]}.so"
     if plugin.is_file():
         return plugin
-    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
-    if compiler is None:
-        raise PicobnnError(
-            ErrorId.TOOL_MISSING,
-            "no C compiler was found (cc, gcc, clang).",
-            where="counting plugin",
-            remedy="Install one, e.g. 'apt-get install gcc', to count instructions on the emulator.",
-        )
+    find_tool("cc")
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_dir) as work:
-            _compile(compiler, sources, Path(work), plugin)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
+            work = Path(scratch)
+            for name, text in sources.items():
+                (work / name).write_bytes(text)
+            run_tool(["cc", *FLAGS, "-o", "plugin.so", "block_edges.c"], where="counting plugin", cwd=work)
+            os.replace(work / "plugin.so", plugin)
     except OSError as error:
         raise PicobnnError(
             ErrorId.FILE_UNWRITABLE,
@@ -56,21 +51,6 @@ def build_plugin(cache_dir: Path) -> Path:
             remedy="Choose another folder.",
         ) from error
     return plugin
-
-
-def _compile(compiler: str, sources: dict[str, bytes], work: Path, plugin: Path) -> None:
-    for name, text in sources.items():
-        (work / name).write_bytes(text)
-    command = [compiler, *FLAGS, "-o", "plugin.so", "block_edges.c"]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
-    if done.returncode != 0:
-        raise PicobnnError(
-            ErrorId.TOOL_FAILED,
-            f"{compiler} ended with {done.returncode}: {done.stderr.strip()[-500:]}",
-            where="counting plugin",
-            remedy="Check that the host's C compiler links a shared object.",
-        )
-    os.replace(work / "plugin.so", plugin)
 
 
 def plugin_argument(plugin: Path, out: Path, mark: str = DEFAULT_MARK) -> str:

@@ -79,8 +79,8 @@ def _follow(layer: Layer, readers: Readers) -> _Chain:
         if len(following) != 1:
             raise _refuse(
                 nodes[-1],
-                f"{len(following)} nodes read these accumulators.",
-                "Put one Sign behind the layer and read its bits.",
+                f"accumulators that {len(following)} nodes read.",
+                "Put one Sign behind the layer, or make its own accumulators the result.",
             )
         node = following[0]
         nodes.append(node)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``picobnn analyze``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from picobnn.cli.common import Invocation, make_table
+from picobnn.cli.options import KernelsOption, ModelOption, OptimizeOption, RunOption, split_list, target_overrides
+from picobnn.config import Config, parse_config
+
+NAME = "analyze"
+
+
+def invoke(
+    call: Invocation,
+    run: RunOption = None,
+    model: ModelOption = None,
+    board: Annotated[str | None, typer.Option("--board", help="Boards, comma-separated.")] = None,
+    core: Annotated[str | None, typer.Option("--core", help="Cores instead of boards, comma-separated: m4,m0.")] = None,
+    kernels: KernelsOption = None,
+    optimize: OptimizeOption = None,
+    cycles: Annotated[bool, typer.Option("--cycles", help="Run one vector on the emulator, model its cycles.")] = False,
+    max_flash: Annotated[str | None, typer.Option("--max-flash", help="Budget, e.g. '32 KiB'.")] = None,
+    max_ram: Annotated[str | None, typer.Option("--max-ram", help="Budget, e.g. '8 KiB'.")] = None,
+    max_cycles: Annotated[int | None, typer.Option("--max-cycles", help="Budget, modelled cycles.")] = None,
+) -> None:
+    """Cost per layer and per board: MACs, tables, flash, RAM, cycles; budgets decide the exit code."""
+    from picobnn.files import write_json
+    from picobnn.flow.analyze import analyze, boards_of_cores
+    from picobnn.flow.image import find_program
+    from picobnn.flow.run_directory import find_run
+
+    config = target_overrides(call.config, None, kernels, optimize)
+    config = _with_budget(config, max_flash, max_ram, max_cycles)
+    directory = None if model is not None else find_run(config, run)
+    program, golden = find_program(directory, model)
+    boards = (*split_list(board), *boards_of_cores(split_list(core))) or (config.target.board,)
+    with_cycles = cycles or config.budget.max_cycles is not None
+    result = analyze(config, program, golden, boards, with_cycles=with_cycles, say=call.say)
+    if directory is not None:
+        write_json(directory.analysis, result.as_dict())
+    first = result.boards[0]
+    layers = [
+        (x.name, x.strategy, x.input_shape, x.output_shape, x.macs, f"{x.weight_density:.2f}", x.table_bytes,
+         x.output_bytes, x.scratch_bytes, x.cycles)
+        for x in first.layers
+    ]  # fmt: skip
+    heads = ("layer", "strategy", "input", "output", "MACs", "ones", "tables", "output B", "scratch B", "cycles")
+    totals = [
+        (b.board, b.core, b.table_bytes, b.arena_bytes, b.flash_bytes, b.ram_bytes, b.cycles) for b in result.boards
+    ]
+    total_heads = ("board", "core", "tables", "arena", "flash (linked)", "RAM (linked)", "cycles (modelled)")
+    notes = [f"{b.board}: {note}" for b in result.boards for note in b.notes]
+    call.finish(
+        result,
+        tables=[make_table(f"layers on {first.core}", heads, layers), make_table("", total_heads, totals), *notes],
+        next_command="picobnn generate",
+    )
+    result.require_budget(config)
+
+
+def _with_budget(config: Config, max_flash: str | None, max_ram: str | None, max_cycles: int | None) -> Config:
+    given = {"max_flash": max_flash, "max_ram": max_ram, "max_cycles": max_cycles}
+    document = config.model_dump(mode="json", exclude_none=True)
+    document["budget"] |= {key: value for key, value in given.items() if value is not None}
+    return parse_config(document, "command line")

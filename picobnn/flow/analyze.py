@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program costs on cores, per layer: tables, RAM, and with a compiler the linked size.
+
+Table and arena bytes are the plan's (estimated; the linked image has the same, which a test holds). Flash and RAM
+of the model come from the map file of an image that is linked for the asking. Cycles are modelled from a run on the
+emulator, on request only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from picobnn.config import Config
+from picobnn.errors import ErrorId, PicobnnError
+from picobnn.flow.image import build_outcome, golden_vectors, load_program, make_image, make_plan_for
+from picobnn.flow.train import Say, silent
+
+if TYPE_CHECKING:
+    from picobnn.codegen.plan import Plan
+    from picobnn.codegen.targets import Board
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """One step. ``weight_density`` is the share of ones; sizes in bytes; ``cycles`` modelled, None if not asked."""
+
+    name: str
+    strategy: str
+    input_shape: str
+    output_shape: str
+    macs: int
+    weight_density: float
+    table_bytes: int
+    output_bytes: int
+    scratch_bytes: int
+    cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardAnalysis:
+    """One board. ``flash_bytes`` and ``ram_bytes`` are None without a cross compiler, ``cycles`` unless asked for."""
+
+    board: str
+    core: str
+    layers: tuple[LayerFacts, ...]
+    table_bytes: int
+    arena_bytes: int
+    flash_bytes: int | None
+    ram_bytes: int | None
+    cycles: int | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All boards asked for."""
+
+    program: str
+    model_hash: str
+    macs: int
+    weight_bits: int
+    boards: tuple[BoardAnalysis, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def require_budget(self, config: Config) -> None:
+        """Raise E_BUDGET_EXCEEDED when a figure is above its limit, E_TOOL_MISSING when it could not be had."""
+        limits = (
+            ("flash_bytes", config.budget.max_flash),
+            ("ram_bytes", config.budget.max_ram),
+            ("cycles", config.budget.max_cycles),
+        )
+        for board in self.boards:
+            for name, limit in limits:
+                if limit is None:
+                    continue
+                value = getattr(board, name)
+                if value is None:
+                    raise PicobnnError(
+                        ErrorId.TOOL_MISSING,
+                        f"{name} is limited but could not be had: {'; '.join(board.notes) or 'no cycle model'}.",
+                        where=board.board,
+                        remedy="Run 'picobnn doctor'; it says what is missing.",
+                    )
+                if value > limit:
+                    raise PicobnnError(
+                        ErrorId.BUDGET_EXCEEDED,
+                        f"{name} is {value:,}, the limit is {limit:,}.",
+                        where=board.board,
+                        remedy="Raise prune.rate, choose smaller model.widths, or raise the budget.",
+                    )
+
+
+def analyze(
+    config: Config, program_path: Path, golden: Path, boards: Sequence[str], *, with_cycles: bool, say: Say = silent
+) -> Analysis:
+    """Analyze a program on boards. Raises E_BNN_*, E_UNKNOWN_BOARD, E_NO_STRATEGY, E_DOES_NOT_FIT."""
+    from picobnn.codegen.bnn_file import model_hash
+    from picobnn.codegen.program import step_macs
+    from picobnn.codegen.targets import load_board
+
+    program = load_program(program_path)
+    analyses = []
+    for name in boards:
+        board = load_board(name)
+        say(f"analyzing on {board.id} ({board.target.core})")
+        analyses.append(_analyze_board(config, make_plan_for(program, board.target, config), board, golden, with_cycles))
+    return Analysis(
+        program=str(program_path),
+        model_hash=model_hash(program).hex(),
+        macs=sum(step_macs(program, step) for step in program.steps),
+        weight_bits=sum(step.weights.size for step in program.steps),
+        boards=tuple(analyses),
+    )
+
+
+def boards_of_cores(cores: Sequence[str]) -> tuple[str, ...]:
+    """An emulated board for each core. Raises E_UNKNOWN_CORE, E_UNKNOWN_BOARD."""
+    from picobnn.codegen.targets import board_ids, find_core, load_board
+
+    known = [load_board(name) for name in board_ids()]
+    chosen = []
+    for core in cores:
+        target = find_core(core)
+        matching = [board.id for board in known if board.target == target and board.emulator is not None]
+        if not matching:
+            raise PicobnnError(
+                ErrorId.UNKNOWN_BOARD,
+                "no emulated board has this core.",
+                where=target.core,
+                remedy="Name a board with --board.",
+            )
+        chosen.append(matching[0])
+    return tuple(chosen)
+
+
+def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_cycles: bool) -> BoardAnalysis:
+    from picobnn.flow.profile import profile_image
+
+    notes: list[str] = []
+    flash_bytes = ram_bytes = cycles = None
+    layer_cycles: tuple[int | None, ...] = (None,) * len(plan.steps)
+    vectors = golden_vectors(golden)
+    with tempfile.TemporaryDirectory(prefix="picobnn-analyze-") as folder:
+        try:
+            image = make_image(plan.program, Path(folder) / board.id, board.id, config, vectors)
+            sizes = build_outcome(image)
+            flash_bytes, ram_bytes = sizes.flash_bytes, sizes.ram_bytes
+            if with_cycles and vectors is not None:
+                profile = profile_image(image, plan.program, vectors.images[0])
+                cycles, layer_cycles = profile.cycles, tuple(layer.cycles for layer in profile.layers)
+        except PicobnnError as error:
+            if error.error_id is not ErrorId.TOOL_MISSING:
+                raise
+            notes.append(f"{error.what} {error.remedy}")
+    return BoardAnalysis(
+        board=board.id,
+        core=board.target.core,
+        layers=_layers(plan, layer_cycles),
+        table_bytes=sum(layer.table_bytes for layer in _layers(plan, layer_cycles)),
+        arena_bytes=plan.arena_bytes,
+        flash_bytes=flash_bytes,
+        ram_bytes=ram_bytes,
+        cycles=cycles,
+        notes=tuple(notes),
+    )
+
+
+def _layers(plan: Plan, cycles: Sequence[int | None]) -> tuple[LayerFacts, ...]:
+    from picobnn.codegen.program import step_macs
+    from picobnn.codegen.strategies import find_strategy
+
+    program = plan.program
+    return tuple(
+        LayerFacts(
+            name=step.name,
+            strategy=planned.strategy,
+            input_shape=str(program.tensors[step.input].shape),
+            output_shape=str(program.tensors[step.output].shape),
+            macs=step_macs(program, step),
+            weight_density=float(step.weights.mean()),
+            table_bytes=sum(table.size_bytes for table in find_strategy(planned.strategy).tables(step, program)),
+            output_bytes=plan.buffers[step.output].size_bytes,
+            scratch_bytes=planned.scratch_bytes,
+            cycles=cycles[planned.step],
+        )
+        for step, planned in zip(program.steps, plan.steps, strict=True)
+    )

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT-0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs every kernel twice as the steps of a "model", marks them as harness firmware does, and ends the emulator.
  *
  * checksum stands for what a layer hook calls: it must not be counted. STEP must follow the order of the kernels in

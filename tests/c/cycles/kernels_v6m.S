@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT-0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels.py. Armv6-M code. */
     .syntax unified
     .thumb

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT-0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the generated model "model" twice on a fixed image, marks its steps, and ends the emulator.
  * Exit code: 0, or 1 when the model does not answer PICOBNN_OK. */
 #include "model.h"

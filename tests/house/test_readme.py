@@ -66,6 +66,13 @@ def test_commands_of(page: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_commands_of_the_workflow() -> None:
+    lines = re.findall(r"[\w./]*picobnn [a-z-].*", text_of(".github/workflows/ci.yml"))
+    wrong = [f"{line}: {said}" for line in lines for said in complaints(line)]
+    assert lines
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_verb_has_help_and_json(verb: str) -> None:
     shown = help_text(*(("data", "list") if verb == "data" else (verb,)))

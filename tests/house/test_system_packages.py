@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.support.tree import ROOT
 
 SCRIPT = ROOT / "tools/system_packages.sh"

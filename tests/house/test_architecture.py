@@ -18,6 +18,7 @@ BOTTOM = (
     "picobnn.errors",
     "picobnn.config",
     "picobnn.files",
+    "picobnn.map_file",
     "picobnn.toolchain",
     "picobnn.firmware_templates",
 )
@@ -40,6 +41,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("picobnn.errors", ()),
     ("picobnn.config", BOTTOM),
     ("picobnn.files", BOTTOM),
+    ("picobnn.map_file", BOTTOM),
     ("picobnn.toolchain", BOTTOM),
     ("picobnn", (*BOTTOM, "picobnn.flow")),
 )

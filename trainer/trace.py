@@ -40,10 +40,6 @@ class Trace:
         """The calls that read a value, in execution order."""
         return tuple(call for call in self.calls if call.input == value)
 
-    def maker(self, value: str) -> Call | None:
-        """The call that makes a value; None for the image."""
-        return next((call for call in self.calls if call.name == value), None)
-
 
 class _LayerTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:

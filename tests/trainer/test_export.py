@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from picobnn.codegen import ir
 from picobnn.codegen.ir import Shape
+from picobnn.codegen.lower import compile_graph
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.sim.reference import run_program
 from picobnn.trainer.export import find_threshold, module_outputs, to_graph
 from picobnn.trainer.layers import BinaryConv2d, BinaryLinear, InputConv2d, LogitScale, PadMode, Sign
 from picobnn.trainer.models import build_model
@@ -49,6 +51,32 @@ def test_every_node_equals_its_module(seed):
                 assert np.array_equal(acc, outputs[node.source][:, 0, 0])
             case _:
                 pass
+
+
+@given(seed=seeds)
+@settings(deadline=None, max_examples=40)
+def test_programs_equal_the_network_on_every_step(seed):
+    """Executors 1 and 2 of the equality chain, on every step's output."""
+    assert_program_equals_network(seed, images=6)
+
+
+@pytest.mark.slow
+@given(seed=seeds)
+@settings(deadline=None, max_examples=1000)
+def test_many_programs_equal_the_network_on_every_step(seed):
+    assert_program_equals_network(seed, images=10)
+
+
+def assert_program_equals_network(seed: int, images: int) -> None:
+    net = random_network(seed)
+    program = compile_graph(to_graph(net.model, net.input_shape, "random"))
+    pixels = random_images(seed, net.input_shape, images)
+    outputs = module_outputs(net.model, pixels, {step.source for step in program.steps})
+    results = run_program(program, pixels)
+    assert len(results) == len(program.steps) == len(outputs)
+    for step, result in zip(program.steps, results, strict=True):
+        assert result.dtype == outputs[step.source].dtype
+        assert np.array_equal(result, outputs[step.source]), step.name
 
 
 @given(seed=seeds, is_map=st.booleans())
@@ -216,6 +244,6 @@ def test_module_outputs_limits_sources_and_keeps_the_mode():
 @pytest.mark.parametrize("pad_mode", list(PadMode))
 def test_pad_modes_and_padding_reach_the_graph(pad_mode):
     net = _stage(BinaryConv2d(2, 3, 3, stride=2, padding=1, pad_mode=pad_mode))
-    node = to_graph(net, Shape(8, 8, 1), "padded").nodes[-2]
+    node = to_graph(net, Shape(8, 8, 1), "padded").nodes[-1]
     assert node.pad_mode.value == pad_mode.value
     assert (node.window.stride_y, node.window.pad_top, node.window.pad_right) == (2, 1, 1)

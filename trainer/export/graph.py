@@ -8,10 +8,9 @@ Called by the ``export`` verb and by tests.
 
 from __future__ import annotations
 
-import numpy as np
 from torch import nn
 
-from picobnn.codegen.ir import Graph, InputImage, Node, Scale, ScaleLogits, Shape
+from picobnn.codegen.ir import Graph, InputImage, Node, Shape
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer import layers
 from picobnn.trainer.export.batch_norm import export_batch_norm
@@ -56,8 +55,6 @@ def to_graph(model: nn.Module, input_shape: Shape, name: str) -> Graph:
     result = values[read.result]
     if result.pending:
         raise unsupported(result.pending[-1], "ends the network", "End with LogitScale, or with Sign for bits.")
-    if result.kind is Kind.ACCUMULATORS:
-        nodes.append(_unit_scale(result, read.maker(read.result)))
     return Graph(name, tuple(nodes))
 
 
@@ -80,10 +77,3 @@ def _zero_point(first: tuple[Call, ...], name: str) -> int:
             where=first[0].path if first else name, remedy="Make InputConv2d the first module.",
         )  # fmt: skip
     return first[0].module.zero_point
-
-
-def _unit_scale(value: Value, maker: Call | None) -> ScaleLogits:
-    """Accumulators as logits: times 1 plus 0."""
-    channels = value.shape.channels
-    scale = Scale(np.ones(channels, dtype=np.int32), np.zeros(channels, dtype=np.int32))
-    return ScaleLogits(f"{value.name}_logits", maker.path if maker else "", value.name, scale)

@@ -143,8 +143,9 @@ def model_memory(link_map: LinkMap, prefix: str) -> ModelMemory:
     """The memory of the model whose generated files are ``<prefix>.c`` and ``<prefix>_weights.c``.
 
     The model's tables are found by their sections (``.rodata.<prefix>.<table>``), its code by its objects, the runtime
-    by objects called ``picobnn_*`` outside the folders ``board`` and ``harness``. Raises E_BAD_INPUT where the image
-    holds nothing of the model.
+    by objects called ``picobnn_*`` outside the folders ``board`` and ``harness``. Helpers of the compiler's library and
+    memcpy are shared with the application and not counted; ``flash_by_object`` shows them. Raises E_BAD_INPUT where the
+    image holds nothing of the model.
     """
     tables_prefix = f".rodata.{prefix}."
 

@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.sim.cycles import LayerCost, layer_costs, read_counts, total_cycles, total_instructions
+from picobnn.sim.cycles import (
+    BlockCount,
+    LayerCost,
+    Segment,
+    layer_costs,
+    read_counts,
+    total_cycles,
+    total_instructions,
+)
 from tests.support.cycle_kernels import HAVE_EMULATOR, MACHINES, Machine, build_image, count_image, kernels
 
 pytestmark = [
@@ -93,3 +104,48 @@ def test_another_elf_is_refused(counted: tuple[Machine, Path, Path], tmp_path: P
     with pytest.raises(PicobnnError) as caught:
         layer_costs(read_counts(out), build_image(other, tmp_path), machine.cores[0], 3)
     assert caught.value.error_id is ErrorId.BAD_INPUT
+
+
+@pytest.fixture(scope="module")
+def on_m4(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Segment]]:
+    folder = tmp_path_factory.mktemp("m4")
+    elf = build_image(MACHINES[2], folder)
+    return elf, count_image(MACHINES[2], elf, folder)[1]
+
+
+def edited(segments: list[Segment], edit: Callable[[BlockCount], BlockCount]) -> list[Segment]:
+    return [replace(segment, blocks=tuple(edit(block) for block in segment.blocks)) for segment in segments]
+
+
+def test_an_exit_that_no_branch_explains_is_an_interrupt(on_m4: tuple[Path, list[Segment]]) -> None:
+    elf, segments = on_m4
+    expected = kernels(MACHINES[2])
+    step = next(index for index, kernel in enumerate(expected) if kernel.name == "kernel_loop")
+    plain = layer_costs(segments, elf, "m4", len(expected))[step]
+
+    def interrupt(block: BlockCount) -> BlockCount:
+        """Eight of the ten passes through the loop's own block end in a handler somewhere."""
+        edges = [replace(edge, successor=0x2000) if edge.count == 8 else edge for edge in block.edges]
+        return replace(block, edges=tuple(edges))
+
+    layer = layer_costs(edited(segments, interrupt), elf, "m4", len(expected))[step]
+    assert layer.interrupted == 8
+    assert layer.instructions == plain.instructions
+    assert layer.cycles == (plain.cycles or 0) - 8
+
+
+def test_without_a_hook_in_sight_only_names_decide(on_m4: tuple[Path, list[Segment]]) -> None:
+    elf, segments = on_m4
+    unlinked = edited(segments, lambda block: replace(block, edges=()))
+    layers = layer_costs(unlinked, elf, "m4", len(kernels(MACHINES[2])))
+    assert "checksum" in {function.name for function in layers[0].functions}
+
+
+def test_a_stripped_elf_is_refused(on_m4: tuple[Path, list[Segment]], tmp_path: Path) -> None:
+    elf, segments = on_m4
+    stripped = tmp_path / "stripped.elf"
+    subprocess.run(["arm-none-eabi-strip", "-o", str(stripped), str(elf)], check=True, timeout=60)
+    with pytest.raises(PicobnnError) as caught:
+        layer_costs(segments, stripped, "m4", 1)
+    assert caught.value.error_id is ErrorId.BAD_INPUT
+    assert "symbol table" in caught.value.what

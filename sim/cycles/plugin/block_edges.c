@@ -3,18 +3,19 @@
  *
  *   -plugin block_edges.so,out=FILE[,mark=FUNCTION]
  *
- * Each time the guest enters FUNCTION (default picobnn_harness_mark) the counts since the last time are written and
- * set to zero; what follows the last mark is written when QEMU ends. The file is text:
+ * Each time the guest enters FUNCTION (default picobnn_harness_mark) the counts since the last time
+ * are written and set to zero; what follows the last mark is written when QEMU ends. The file:
  *
  *   picobnn-edges 1
  *   mark N                               ends the counts of segment N, or
  *   end                                  those after the last mark
- *   block START END INSTRUCTIONS COUNT   addresses in hexadecimal, END is the address behind the block
+ *   block START END INSTRUCTIONS COUNT   hexadecimal addresses, END is the one behind the block
  *   edge SUCCESSOR COUNT                 of the block above
  *
- * block and edge lines stand before the mark or end line that closes them. Which edges fall through, which are taken
- * and which are interrupts is decided by the reader, who knows the instructions. Callbacks run under QEMU's
- * translation lock or on the one emulated core, so nothing here is locked.
+ * block and edge lines stand before the mark or end line that closes them. Which edges fall
+ * through, which are taken and which are interrupts is decided by the reader, who knows the
+ * instructions. Callbacks run under QEMU's translation lock or on the one emulated core, so nothing
+ * here is locked.
  */
 #include "qemu_plugin_abi.h"
 
@@ -23,11 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    HASH_SIZE = 1 << 14,
-    NAME_SIZE = 128,
-    PATH_SIZE = 4096
-};
+enum { HASH_SIZE = 1 << 14, NAME_SIZE = 128, PATH_SIZE = 4096 };
 
 struct edge {
     uint32_t successor;
@@ -160,7 +157,8 @@ static void write_edges(const struct block *block)
     qsort(sorted, count, sizeof *sorted, by_successor);
     for (i = 0; i < count; i++) {
         if (sorted[i]->count != 0) {
-            fprintf(out, "edge %08" PRIx32 " %" PRIu64 "\n", sorted[i]->successor, sorted[i]->count);
+            fprintf(out, "edge %08" PRIx32 " %" PRIu64 "\n", sorted[i]->successor,
+                    sorted[i]->count);
             sorted[i]->count = 0;
         }
     }
@@ -184,8 +182,8 @@ static void write_segment(void)
     qsort(sorted, count, sizeof *sorted, by_address);
     for (i = 0; i < count; i++) {
         block = sorted[i];
-        fprintf(out, "block %08" PRIx32 " %08" PRIx32 " %" PRIu32 " %" PRIu64 "\n", block->start, block->end,
-                block->instructions, block->count);
+        fprintf(out, "block %08" PRIx32 " %08" PRIx32 " %" PRIu32 " %" PRIu64 "\n", block->start,
+                block->end, block->instructions, block->count);
         write_edges(block);
         block->count = 0;
         block->touched = false;
@@ -214,7 +212,8 @@ static void on_exit_qemu(qemu_plugin_id_t id, void *data)
     fclose(out);
 }
 
-/* Blocks are kept by address and length: QEMU may translate the same code again after it flushed its cache. */
+/* Blocks are kept by address and length: QEMU may translate the same code again after it flushed
+ * its cache. */
 static struct block *find_block(uint32_t start, uint32_t end, uint32_t instructions)
 {
     struct block **head = &blocks[(start >> 1) % HASH_SIZE];
@@ -283,9 +282,10 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 {
     int i;
 
-    if (info->version.min > PLUGIN_INTERFACE_VERSION || info->version.cur < PLUGIN_INTERFACE_VERSION) {
-        fprintf(stderr, "block_edges: speaks plugin interface %d, this QEMU %d to %d\n", PLUGIN_INTERFACE_VERSION,
-                info->version.min, info->version.cur);
+    if (info->version.min > PLUGIN_INTERFACE_VERSION ||
+        info->version.cur < PLUGIN_INTERFACE_VERSION) {
+        fprintf(stderr, "block_edges: speaks plugin interface %d, this QEMU %d to %d\n",
+                PLUGIN_INTERFACE_VERSION, info->version.min, info->version.cur);
         return 1;
     }
     if (!info->system_emulation || strcmp(info->target_name, "arm") != 0) {
@@ -293,8 +293,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
         return 1;
     }
     for (i = 0; i < argc; i++) {
-        if (!read_argument(argv[i], "out=", out_path, sizeof out_path)
-            && !read_argument(argv[i], "mark=", mark_name, sizeof mark_name)) {
+        if (!read_argument(argv[i], "out=", out_path, sizeof out_path) &&
+            !read_argument(argv[i], "mark=", mark_name, sizeof mark_name)) {
             fprintf(stderr, "block_edges: unknown argument %s\n", argv[i]);
             return 1;
         }

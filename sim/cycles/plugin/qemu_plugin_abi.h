@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The part of QEMU's TCG plugin interface that block_edges.c uses, declared anew.
  *
- * QEMU exports these functions from its own executable; no distribution ships their header in a binary package.
- * Interface version 1 (QEMU 4.2 to 8.2). Types that the plugin only passes on stay incomplete.
+ * QEMU exports these functions from its own executable; Debian ships their header in no binary
+ * package. Interface version 1, as QEMU 7.2 has it. Types that the plugin only passes on stay
+ * incomplete.
  */
 #ifndef PICOBNN_QEMU_PLUGIN_ABI_H
 #define PICOBNN_QEMU_PLUGIN_ABI_H
@@ -33,11 +34,7 @@ typedef struct {
     } system;
 } qemu_info_t;
 
-enum qemu_plugin_cb_flags {
-    QEMU_PLUGIN_CB_NO_REGS,
-    QEMU_PLUGIN_CB_R_REGS,
-    QEMU_PLUGIN_CB_RW_REGS
-};
+enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_CB_RW_REGS };
 
 typedef void (*translate_callback)(qemu_plugin_id_t id, struct qemu_plugin_tb *block);
 typedef void (*execute_callback)(unsigned int vcpu, void *data);
@@ -46,7 +43,8 @@ typedef void (*exit_callback)(qemu_plugin_id_t id, void *data);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, translate_callback callback);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block, execute_callback callback,
                                           enum qemu_plugin_cb_flags flags, void *data);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *instruction, execute_callback callback,
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *instruction,
+                                            execute_callback callback,
                                             enum qemu_plugin_cb_flags flags, void *data);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, exit_callback callback, void *data);
 
@@ -58,6 +56,7 @@ const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *instruction);
 
 /* What QEMU looks up in a plugin. */
 PLUGIN_EXPORT extern int qemu_plugin_version;
-PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv);
+PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc,
+                                      char **argv);
 
 #endif

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
 
 from picobnn.errors import ErrorId, PicobnnError
 
@@ -130,7 +131,7 @@ def read_build_id(elf: Path) -> bytes:
     try:
         with elf.open("rb") as stream:
             section = ELFFile(stream).get_section_by_name(".note.gnu.build-id")
-            notes = list(section.iter_notes()) if section is not None else []
+            notes = list(section.iter_notes()) if isinstance(section, NoteSection) else []
     except FileNotFoundError as error:
         raise PicobnnError(
             ErrorId.FILE_MISSING, "the image is not there.", where=str(elf), remedy="Build it: picobnn build"
@@ -178,7 +179,14 @@ def build_firmware(source_dir: Path, *, timeout_s: float = 600.0, jobs: int = 2)
         )
     for tool in ("make", "arm-none-eabi-gcc", "arm-none-eabi-objcopy"):
         find_tool(tool)
-    result = run_tool(["make", f"-j{jobs}", "all"], where=where, timeout_s=timeout_s, cwd=source_dir, environment={"LC_ALL": "C"}, check=False)
+    result = run_tool(
+        ["make", f"-j{jobs}", "all"],
+        where=where,
+        timeout_s=timeout_s,
+        cwd=source_dir,
+        environment={"LC_ALL": "C"},
+        check=False,
+    )
     if result.returncode != 0:
         _check_fit(result.stderr, where)
         raise PicobnnError(

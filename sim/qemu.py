@@ -97,7 +97,7 @@ class EmulatedBoard:
             raise PicobnnError(
                 ErrorId.FILE_MISSING, "the image is not there.", where=str(self.elf), remedy="Build it: picobnn build"
             )
-        self._stderr = tempfile.NamedTemporaryFile(prefix="picobnn-qemu-", suffix=".log")  # noqa: SIM115
+        self._stderr = tempfile.NamedTemporaryFile(prefix="picobnn-qemu-", suffix=".log")
         try:
             self._start()
         except BaseException:

@@ -2,8 +2,8 @@
 /*
  * The board layer: what the firmware around a model needs of a board.
  *
- * Contract: single threaded, polled, no interrupt but SysTick. picobnn_board_config.h (rendered for the board) gives
- * the addresses and the clock. Registers are reached with PICOBNN_REG.
+ * Contract: single threaded, polled, no interrupt but SysTick. picobnn_board_config.h (rendered for
+ * the board) gives the addresses and the clock. Registers are reached with PICOBNN_REG.
  */
 #ifndef PICOBNN_BOARD_H
 #define PICOBNN_BOARD_H
@@ -20,9 +20,9 @@ enum { PICOBNN_BOARD_COLD = 1, PICOBNN_BOARD_WARM = 2, PICOBNN_BOARD_FAULT = 3 }
 /* Survives a reset as long as the RAM does. */
 typedef struct {
     uint32_t magic;
-    uint32_t boot_count;   /* starts since power-on, this one included */
-    uint32_t fault_count;  /* faults in a row; the harness clears it at HELLO */
-    uint32_t faulted;      /* the last start followed a fault */
+    uint32_t boot_count;  /* starts since power-on, this one included */
+    uint32_t fault_count; /* faults in a row; the harness clears it at HELLO */
+    uint32_t faulted;     /* the last start followed a fault */
 } picobnn_board_record;
 
 extern picobnn_board_record picobnn_board_boot;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT-0 */
 /*
- * The four memory functions that a compiler may call from freestanding code. The linker drops those that nothing calls.
+ * The four memory functions that a compiler may call from freestanding code. The linker drops those
+ * that nothing calls.
  *
  * Contract: as in C99. Words are moved when both ends are word aligned. This file is compiled with
  * -fno-tree-loop-distribute-patterns, or the loops below would become calls of themselves.
@@ -15,7 +16,8 @@ int memcmp(const void *left, const void *right, size_t bytes);
 
 typedef uint32_t __attribute__((may_alias)) word;
 
-void *memcpy(void *restrict target, const void *restrict source, size_t bytes) {
+void *memcpy(void *restrict target, const void *restrict source, size_t bytes)
+{
     uint8_t *to = target;
     const uint8_t *from = source;
     if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0u) {
@@ -29,7 +31,8 @@ void *memcpy(void *restrict target, const void *restrict source, size_t bytes) {
     return target;
 }
 
-void *memmove(void *target, const void *source, size_t bytes) {
+void *memmove(void *target, const void *source, size_t bytes)
+{
     uint8_t *to = target;
     const uint8_t *from = source;
     if ((uintptr_t)to - (uintptr_t)from >= bytes) {
@@ -42,7 +45,8 @@ void *memmove(void *target, const void *source, size_t bytes) {
     return target;
 }
 
-void *memset(void *target, int value, size_t bytes) {
+void *memset(void *target, int value, size_t bytes)
+{
     uint8_t *to = target;
     const uint32_t pattern = 0x01010101u * (uint8_t)value;
     if (((uintptr_t)to & 3u) == 0u) {
@@ -56,7 +60,8 @@ void *memset(void *target, int value, size_t bytes) {
     return target;
 }
 
-int memcmp(const void *left, const void *right, size_t bytes) {
+int memcmp(const void *left, const void *right, size_t bytes)
+{
     const uint8_t *a = left;
     const uint8_t *b = right;
     for (; bytes != 0u; bytes--, a++, b++) {

@@ -2,10 +2,10 @@
 /*
  * Vector table, reset and fault handlers for every Cortex-M, and the record that survives a reset.
  *
- * Contract: the linker script gives the picobnn_*_start/end symbols, word aligned. The stack lies below all data, so
- * that an overflow faults instead of damaging data. A fault is noted and resets the core; after eight faults in a
- * row without a word from the host the core stops. The fault handler takes a fresh stack, so that it also works
- * after an overflow.
+ * Contract: the linker script gives the picobnn_*_start/end symbols, word aligned. The stack lies
+ * below all data, so that an overflow faults instead of damaging data. A fault is noted and resets
+ * the core; after eight faults in a row without a word from the host the core stops. The fault
+ * handler takes a fresh stack, so that it also works after an overflow.
  */
 #include "picobnn_board.h"
 
@@ -30,16 +30,19 @@ picobnn_board_record picobnn_board_boot __attribute__((section(".noinit")));
 
 static uint32_t reset_cause;
 
-uint32_t picobnn_board_reset_cause(void) {
+uint32_t picobnn_board_reset_cause(void)
+{
     return reset_cause;
 }
 
 /* The note is: name size, description size, type (4 bytes each), "GNU\0", then the id. */
-const uint8_t *picobnn_board_build_id(void) {
+const uint8_t *picobnn_board_build_id(void)
+{
     return picobnn_build_id_start + 16;
 }
 
-static void count_boot(void) {
+static void count_boot(void)
+{
     if (picobnn_board_boot.magic != BOOT_MAGIC) {
         picobnn_board_boot.magic = BOOT_MAGIC;
         picobnn_board_boot.boot_count = 0;
@@ -53,7 +56,8 @@ static void count_boot(void) {
     picobnn_board_boot.boot_count++;
 }
 
-void picobnn_board_reset_handler(void) {
+void picobnn_board_reset_handler(void)
+{
     const uint32_t *source = picobnn_data_load;
     uint32_t *target;
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
@@ -72,7 +76,8 @@ void picobnn_board_reset_handler(void) {
     }
 }
 
-__attribute__((noreturn, used)) void picobnn_board_fault(void) {
+__attribute__((noreturn, used)) void picobnn_board_fault(void)
+{
     picobnn_board_boot.fault_count++;
     picobnn_board_boot.faulted = 1;
     if (picobnn_board_boot.fault_count < FAULTS_IN_A_ROW) {
@@ -83,12 +88,12 @@ __attribute__((noreturn, used)) void picobnn_board_fault(void) {
     }
 }
 
-__attribute__((naked)) void picobnn_board_fault_handler(void) {
-    __asm volatile(
-        "ldr r0, =picobnn_stack_end\n"
-        "msr msp, r0\n"
-        "ldr r0, =picobnn_board_fault\n"
-        "bx r0\n");
+__attribute__((naked)) void picobnn_board_fault_handler(void)
+{
+    __asm volatile("ldr r0, =picobnn_stack_end\n"
+                   "msr msp, r0\n"
+                   "ldr r0, =picobnn_board_fault\n"
+                   "bx r0\n");
 }
 
 typedef void (*picobnn_board_vector)(void);
@@ -102,19 +107,19 @@ __attribute__((section(".vectors"), used)) static const picobnn_board_vectors ve
     picobnn_stack_end,
     {
         picobnn_board_reset_handler,
-        picobnn_board_fault_handler,      /* NMI */
-        picobnn_board_fault_handler,      /* HardFault */
-        picobnn_board_fault_handler,      /* MemManage */
-        picobnn_board_fault_handler,      /* BusFault */
-        picobnn_board_fault_handler,      /* UsageFault */
-        picobnn_board_fault_handler,      /* SecureFault */
+        picobnn_board_fault_handler, /* NMI */
+        picobnn_board_fault_handler, /* HardFault */
+        picobnn_board_fault_handler, /* MemManage */
+        picobnn_board_fault_handler, /* BusFault */
+        picobnn_board_fault_handler, /* UsageFault */
+        picobnn_board_fault_handler, /* SecureFault */
         0,
         0,
         0,
-        picobnn_board_fault_handler,      /* SVCall */
-        picobnn_board_fault_handler,      /* DebugMonitor */
+        picobnn_board_fault_handler, /* SVCall */
+        picobnn_board_fault_handler, /* DebugMonitor */
         0,
-        picobnn_board_fault_handler,      /* PendSV */
-        picobnn_harness_systick_handler,  /* SysTick */
+        picobnn_board_fault_handler,     /* PendSV */
+        picobnn_harness_systick_handler, /* SysTick */
     },
 };

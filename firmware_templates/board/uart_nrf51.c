@@ -2,8 +2,9 @@
 /*
  * Polled driver of the nRF51 UART (micro:bit: transmit on P0.24, receive on P0.25).
  *
- * Contract: 115200 baud only, which is the one rate of the register constant below. The receive event is cleared
- * before the byte is read, because reading raises it again while the six-byte queue holds more.
+ * Contract: 115200 baud only, which is the one rate of the register constant below. The receive
+ * event is cleared before the byte is read, because reading raises it again while the six-byte
+ * queue holds more.
  */
 #include "picobnn_board.h"
 
@@ -21,7 +22,8 @@
 
 typedef char picobnn_uart_nrf51_knows_115200_baud_only[PICOBNN_UART_BAUD == 115200u ? 1 : -1];
 
-void picobnn_board_uart_init(void) {
+void picobnn_board_uart_init(void)
+{
     PICOBNN_REG(UART_PIN_TX) = 24u;
     PICOBNN_REG(UART_PIN_RX) = 25u;
     PICOBNN_REG(UART_BAUD_RATE) = BAUD_115200;
@@ -31,15 +33,18 @@ void picobnn_board_uart_init(void) {
     PICOBNN_REG(UART_RX_READY) = 0u;
 }
 
-void picobnn_board_uart_write(uint8_t byte) {
+void picobnn_board_uart_write(uint8_t byte)
+{
     PICOBNN_REG(UART_TX_READY) = 0u;
     PICOBNN_REG(UART_TX_BYTE) = byte;
     while (PICOBNN_REG(UART_TX_READY) == 0u) {
     }
 }
 
-uint8_t picobnn_board_uart_read(void) {
+uint8_t picobnn_board_uart_read(void)
+{
     while (PICOBNN_REG(UART_RX_READY) == 0u) {
+        __asm volatile("yield");
     }
     PICOBNN_REG(UART_RX_READY) = 0u;
     return (uint8_t)PICOBNN_REG(UART_RX_BYTE);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT-0 */
 /*
- * The serial harness around one model: receives an image, runs the model, tells results, times and checksums.
- * docs/serial-protocol.md of picobnn describes the bytes on the wire.
+ * The serial harness around one model: receives an image, runs the model, tells results, times and
+ * checksums. docs/serial-protocol.md of picobnn describes the bytes on the wire.
  *
- * Contract: single threaded; the model's arena and the image live for ever; the image lies outside the arena, so that
- * a run can be repeated and the image read back. picobnn_harness_model.c, rendered for a model, defines
- * picobnn_harness_model. Every function of the harness is called picobnn_harness_*, so that counts per function can
- * leave them out.
+ * Contract: single threaded; the model's arena and the image live for ever; the image lies outside
+ * the arena, so that a run can be repeated and the image read back. picobnn_harness_model.c,
+ * rendered for a model, defines picobnn_harness_model. Every function of the harness is called
+ * picobnn_harness_*, so that counts per function can leave them out.
  */
 #ifndef PICOBNN_HARNESS_H
 #define PICOBNN_HARNESS_H
@@ -54,7 +54,8 @@ typedef struct {
 
 extern const picobnn_harness_binding picobnn_harness_model;
 
-/* A request that arrived whole, and the reply being built. payload points into the receive buffer. */
+/* A request that arrived whole, and the reply being built. payload points into the receive buffer.
+ */
 typedef struct {
     uint8_t command;
     const uint8_t *payload;
@@ -105,7 +106,8 @@ void picobnn_harness_stat(const picobnn_harness_request *request, picobnn_harnes
 void picobnn_harness_layers(const picobnn_harness_request *request, picobnn_harness_reply *reply);
 void picobnn_harness_read(const picobnn_harness_request *request, picobnn_harness_reply *reply);
 
-/* Marks a place in the run for an emulator's plugin: 0 before the model, step + 1 after each step. */
+/* Marks a place in the run for an emulator's plugin: 0 before the model, step + 1 after each step.
+ */
 void picobnn_harness_mark(uint32_t place);
 
 /* Called by the generated model after every step; non-zero stops the run. */

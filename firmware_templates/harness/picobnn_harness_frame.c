@@ -2,9 +2,10 @@
 /*
  * Frames on the serial port: 00 | COBS(header, payload, CRC-32) | 00.
  *
- * Contract: one receive buffer; a frame is valid until the next receive. Between frames the receiver drops text; an
- * empty frame is no frame. A frame that is damaged or too long is reported with valid = 0. COBS is decoded while
- * bytes arrive and encoded while they leave, so that no second buffer is needed.
+ * Contract: one receive buffer; a frame is valid until the next receive. Between frames the
+ * receiver drops text; an empty frame is no frame. A frame that is damaged or too long is reported
+ * with valid = 0. COBS is decoded while bytes arrive and encoded while they leave, so that no
+ * second buffer is needed.
  */
 #include "picobnn_harness.h"
 
@@ -13,10 +14,12 @@
 static uint32_t receive_words[(BUFFER_BYTES + 3u) / 4u];
 
 /* CRC-32 of IEEE 802.3, reflected: equal to zlib's crc32. Start with 0. */
-uint32_t picobnn_harness_crc(uint32_t crc, const void *data, size_t bytes) {
+uint32_t picobnn_harness_crc(uint32_t crc, const void *data, size_t bytes)
+{
     static const uint32_t table[16] = {
-        0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u, 0x4DB26158u, 0x5005713Cu,
-        0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu, 0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
+        0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
+        0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
+        0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
     };
     const uint8_t *byte = data;
     crc = ~crc;
@@ -28,31 +31,39 @@ uint32_t picobnn_harness_crc(uint32_t crc, const void *data, size_t bytes) {
     return ~crc;
 }
 
-uint16_t picobnn_harness_get16(const uint8_t *bytes) {
+uint16_t picobnn_harness_get16(const uint8_t *bytes)
+{
     return (uint16_t)(bytes[0] | (bytes[1] << 8));
 }
 
-uint32_t picobnn_harness_get32(const uint8_t *bytes) {
-    return (uint32_t)picobnn_harness_get16(bytes) | ((uint32_t)picobnn_harness_get16(bytes + 2) << 16);
+uint32_t picobnn_harness_get32(const uint8_t *bytes)
+{
+    return (uint32_t)picobnn_harness_get16(bytes) |
+           ((uint32_t)picobnn_harness_get16(bytes + 2) << 16);
 }
 
-void picobnn_harness_put16(uint8_t *bytes, uint16_t value) {
+void picobnn_harness_put16(uint8_t *bytes, uint16_t value)
+{
     bytes[0] = (uint8_t)(value & 0xFFu);
     bytes[1] = (uint8_t)(value >> 8);
 }
 
-void picobnn_harness_put32(uint8_t *bytes, uint32_t value) {
+void picobnn_harness_put32(uint8_t *bytes, uint32_t value)
+{
     picobnn_harness_put16(bytes, (uint16_t)(value & 0xFFFFu));
     picobnn_harness_put16(bytes + 2, (uint16_t)(value >> 16));
 }
 
-void picobnn_harness_put64(uint8_t *bytes, uint64_t value) {
+void picobnn_harness_put64(uint8_t *bytes, uint64_t value)
+{
     picobnn_harness_put32(bytes, (uint32_t)(value & 0xFFFFFFFFu));
     picobnn_harness_put32(bytes + 4, (uint32_t)(value >> 32));
 }
 
-/* Waits for the 00 that opens a frame, then for its first byte: text and empty frames are skipped. */
-static uint8_t picobnn_harness_first_code(void) {
+/* Waits for the 00 that opens a frame, then for its first byte: text and empty frames are skipped.
+ */
+static uint8_t picobnn_harness_first_code(void)
+{
     uint8_t byte;
     while (picobnn_board_uart_read() != 0u) {
     }
@@ -62,8 +73,10 @@ static uint8_t picobnn_harness_first_code(void) {
     return byte;
 }
 
-/* Decodes one COBS body up to and including its closing 00. Returns the size, or 0 when it is damaged or too long. */
-static size_t picobnn_harness_decode(uint8_t *buffer) {
+/* Decodes one COBS body up to and including its closing 00. Returns the size, or 0 when it is
+ * damaged or too long. */
+static size_t picobnn_harness_decode(uint8_t *buffer)
+{
     size_t size = 0;
     int whole = 1;
     uint8_t code = picobnn_harness_first_code();
@@ -96,7 +109,8 @@ static size_t picobnn_harness_decode(uint8_t *buffer) {
     }
 }
 
-void picobnn_harness_receive(picobnn_harness_frame *frame) {
+void picobnn_harness_receive(picobnn_harness_frame *frame)
+{
     uint8_t *buffer = (uint8_t *)receive_words;
     const size_t size = picobnn_harness_decode(buffer);
     frame->bytes = buffer;
@@ -110,7 +124,8 @@ void picobnn_harness_receive(picobnn_harness_frame *frame) {
     }
 }
 
-void picobnn_harness_send(const uint8_t *bytes, size_t size) {
+void picobnn_harness_send(const uint8_t *bytes, size_t size)
+{
     uint8_t crc[PICOBNN_CRC_BYTES];
     const size_t total = size + PICOBNN_CRC_BYTES;
     size_t at = 0;
@@ -119,7 +134,8 @@ void picobnn_harness_send(const uint8_t *bytes, size_t size) {
     for (;;) {
         size_t end = at;
         int full;
-        while (end < total && end - at < 254u && (end < size ? bytes[end] : crc[end - size]) != 0u) {
+        while (end < total && end - at < 254u &&
+               (end < size ? bytes[end] : crc[end - size]) != 0u) {
             end++;
         }
         full = end - at == 254u;

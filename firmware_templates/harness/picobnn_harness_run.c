@@ -2,10 +2,10 @@
 /*
  * RUN, STAT, LAYERS, READ, and the hook that the generated model calls after every step.
  *
- * Contract: the times of STAT are those of the last RUN; its warm-up runs are not timed. Without LAYER_TRACE the hook
- * notes where the step's output lies and nothing else. With it the hook also takes time and CRC-32, and leaves its own
- * time out of the next step's; the times of STAT then include the hook and are not for publication. Nothing is sent
- * while the model runs.
+ * Contract: the times of STAT are those of the last RUN; its warm-up runs are not timed. Without
+ * LAYER_TRACE the hook notes where the step's output lies and nothing else. With it the hook also
+ * takes time and CRC-32, and leaves its own time out of the next step's; the times of STAT then
+ * include the hook and are not for publication. Nothing is sent while the model runs.
  */
 #include "picobnn_harness.h"
 
@@ -26,11 +26,14 @@ static uint8_t tracing;
 static uint8_t finished;
 static volatile uint32_t mark_place;
 
-__attribute__((noinline)) void picobnn_harness_mark(uint32_t place) {
+__attribute__((noinline)) void picobnn_harness_mark(uint32_t place)
+{
     mark_place = place;
 }
 
-static void picobnn_harness_trace(uint32_t step, const void *output, uint32_t output_bytes, uint32_t ticks) {
+static void picobnn_harness_trace(uint32_t step, const void *output, uint32_t output_bytes,
+                                  uint32_t ticks)
+{
     picobnn_harness_layer *layer = &picobnn_harness_model.layers[step];
     if (layer->count == 0u || ticks < layer->minimum) {
         layer->minimum = ticks;
@@ -43,7 +46,8 @@ static void picobnn_harness_trace(uint32_t step, const void *output, uint32_t ou
     layer->crc = picobnn_harness_crc(0, output, output_bytes);
 }
 
-int picobnn_layer_hook(uint32_t step, const void *output, uint32_t output_bytes) {
+int picobnn_layer_hook(uint32_t step, const void *output, uint32_t output_bytes)
+{
     picobnn_harness_mark(step + 1u);
     output_data = output;
     output_bytes_now = output_bytes;
@@ -56,13 +60,15 @@ int picobnn_layer_hook(uint32_t step, const void *output, uint32_t output_bytes)
     return step == stop_after;
 }
 
-static picobnn_status picobnn_harness_run_once(void) {
+static picobnn_status picobnn_harness_run_once(void)
+{
     picobnn_harness_mark(0);
     return picobnn_harness_model.run(picobnn_harness_model.arena, picobnn_harness_model.arena_bytes,
                                      picobnn_harness_model.image);
 }
 
-static picobnn_status picobnn_harness_run_timed(void) {
+static picobnn_status picobnn_harness_run_timed(void)
+{
     picobnn_status status;
     uint64_t ticks;
     const uint64_t start = picobnn_harness_timer_now();
@@ -80,7 +86,8 @@ static picobnn_status picobnn_harness_run_timed(void) {
     return status;
 }
 
-static void picobnn_harness_clear(void) {
+static void picobnn_harness_clear(void)
+{
     static const picobnn_harness_layer no_layer;
     static const picobnn_harness_times no_times;
     uint16_t step;
@@ -94,7 +101,8 @@ static void picobnn_harness_clear(void) {
     }
 }
 
-void picobnn_harness_run(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_run(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     picobnn_status status = PICOBNN_OK;
     uint16_t flags;
     uint16_t warm_up;
@@ -115,7 +123,8 @@ void picobnn_harness_run(const picobnn_harness_request *request, picobnn_harness
         picobnn_harness_fail(reply, PICOBNN_STATUS_UNSUPPORTED, flags);
         return;
     }
-    if (repeats == 0u || (stop_after != PICOBNN_LIMIT_NO_STEP && stop_after >= picobnn_harness_model.step_count)) {
+    if (repeats == 0u ||
+        (stop_after != PICOBNN_LIMIT_NO_STEP && stop_after >= picobnn_harness_model.step_count)) {
         picobnn_harness_fail(reply, PICOBNN_STATUS_BAD_ARG, picobnn_harness_model.step_count);
         return;
     }
@@ -130,11 +139,13 @@ void picobnn_harness_run(const picobnn_harness_request *request, picobnn_harness
     }
     tracing = 0;
     if (status == PICOBNN_ERROR_ARENA) {
-        picobnn_harness_fail(reply, PICOBNN_STATUS_ARENA_TOO_SMALL, (uint32_t)picobnn_harness_model.arena_bytes);
+        picobnn_harness_fail(reply, PICOBNN_STATUS_ARENA_TOO_SMALL,
+                             (uint32_t)picobnn_harness_model.arena_bytes);
         return;
     }
     if (status != PICOBNN_OK && status != PICOBNN_STOPPED) {
-        picobnn_harness_fail(reply, PICOBNN_STATUS_MODEL_FAULT, ((uint32_t)status << 16) | last_step);
+        picobnn_harness_fail(reply, PICOBNN_STATUS_MODEL_FAULT,
+                             ((uint32_t)status << 16) | last_step);
         return;
     }
     finished = status == PICOBNN_OK;
@@ -144,7 +155,8 @@ void picobnn_harness_run(const picobnn_harness_request *request, picobnn_harness
     reply->payload_bytes = PICOBNN_RUN_REPLY_BYTES;
 }
 
-void picobnn_harness_stat(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_stat(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     uint8_t *to = reply->payload;
     const uint64_t first = picobnn_harness_timer_now();
     const uint64_t second = picobnn_harness_timer_now();
@@ -159,7 +171,8 @@ void picobnn_harness_stat(const picobnn_harness_request *request, picobnn_harnes
     reply->payload_bytes = PICOBNN_STAT_REPLY_BYTES;
 }
 
-void picobnn_harness_layers(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_layers(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     uint8_t *to = reply->payload + PICOBNN_LAYERS_REPLY_BYTES;
     uint16_t first;
     uint16_t step;
@@ -189,7 +202,8 @@ void picobnn_harness_layers(const picobnn_harness_request *request, picobnn_harn
     reply->payload_bytes = (size_t)(to - reply->payload);
 }
 
-void picobnn_harness_read(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_read(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     const uint8_t *from = output_data;
     uint32_t size = output_bytes_now;
     uint32_t offset;
@@ -218,7 +232,8 @@ void picobnn_harness_read(const picobnn_harness_request *request, picobnn_harnes
         picobnn_harness_fail(reply, PICOBNN_STATUS_OUT_OF_RANGE, size);
         return;
     }
-    picobnn_harness_put32(reply->payload + PICOBNN_READ_REPLY_CRC, picobnn_harness_crc(0, from + offset, length));
+    picobnn_harness_put32(reply->payload + PICOBNN_READ_REPLY_CRC,
+                          picobnn_harness_crc(0, from + offset, length));
     for (i = 0; i < length; i++) {
         reply->payload[PICOBNN_READ_REPLY_BYTES + i] = from[offset + i];
     }

@@ -2,8 +2,9 @@
 /*
  * BEGIN, DATA, END: an image from the host into the image buffer.
  *
- * Contract: the image counts as loaded only after END found the CRC-32 of the buffer itself, not of the bytes on the
- * wire, equal to what BEGIN announced. DATA may repeat bytes but may not leave a gap.
+ * Contract: the image counts as loaded only after END found the CRC-32 of the buffer itself, not of
+ * the bytes on the wire, equal to what BEGIN announced. DATA may repeat bytes but may not leave a
+ * gap.
  */
 #include "picobnn_harness.h"
 
@@ -13,22 +14,25 @@ static uint8_t transfer;
 static uint8_t open;
 static uint8_t loaded;
 
-int picobnn_harness_image_loaded(void) {
+int picobnn_harness_image_loaded(void)
+{
     return loaded != 0u;
 }
 
-void picobnn_harness_begin(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_begin(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     const uint32_t size = picobnn_harness_model.image_tensor->bytes;
     if (request->payload_bytes != PICOBNN_BEGIN_REQUEST_BYTES) {
         picobnn_harness_fail(reply, PICOBNN_STATUS_BAD_LEN, PICOBNN_BEGIN_REQUEST_BYTES);
     } else if (request->payload[PICOBNN_BEGIN_REQUEST_TENSOR] != PICOBNN_TENSOR_IMAGE) {
-        picobnn_harness_fail(reply, PICOBNN_STATUS_NO_TENSOR, request->payload[PICOBNN_BEGIN_REQUEST_TENSOR]);
+        picobnn_harness_fail(reply, PICOBNN_STATUS_NO_TENSOR,
+                             request->payload[PICOBNN_BEGIN_REQUEST_TENSOR]);
     } else if (picobnn_harness_get32(request->payload + PICOBNN_BEGIN_REQUEST_TOTAL) != size) {
         picobnn_harness_fail(reply, PICOBNN_STATUS_SHAPE_MISMATCH, size);
     } else {
         expected_crc = picobnn_harness_get32(request->payload + PICOBNN_BEGIN_REQUEST_CRC);
         contiguous = 0;
-        transfer++;
+        transfer = request->payload[PICOBNN_BEGIN_REQUEST_TRANSFER];
         open = 1;
         loaded = 0;
         reply->payload[PICOBNN_BEGIN_REPLY_TRANSFER] = transfer;
@@ -37,7 +41,8 @@ void picobnn_harness_begin(const picobnn_harness_request *request, picobnn_harne
     }
 }
 
-void picobnn_harness_data(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_data(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     const uint32_t size = picobnn_harness_model.image_tensor->bytes;
     uint32_t offset;
     uint32_t bytes;
@@ -66,7 +71,8 @@ void picobnn_harness_data(const picobnn_harness_request *request, picobnn_harnes
     reply->payload_bytes = PICOBNN_DATA_REPLY_BYTES;
 }
 
-void picobnn_harness_end(const picobnn_harness_request *request, picobnn_harness_reply *reply) {
+void picobnn_harness_end(const picobnn_harness_request *request, picobnn_harness_reply *reply)
+{
     const uint32_t size = picobnn_harness_model.image_tensor->bytes;
     uint32_t crc;
     if (request->payload_bytes != PICOBNN_END_REQUEST_BYTES) {

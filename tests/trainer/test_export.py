@@ -155,6 +155,35 @@ class _Functional(nn.Module):
         return torch.relu(self.conv(x))
 
 
+class _TwoInputs(_Functional):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.conv(x + y)
+
+
+class _TwoOutputs(_Functional):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.conv(x)
+        return y, y
+
+
+class _Branch(_Functional):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) if x.sum() > 0 else x
+
+
+class _Scaled(_Functional):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(image=x)
+
+
+def _huge_logits() -> nn.Sequential:
+    net = nn.Sequential(
+        InputConv2d(1, 2, 8), nn.BatchNorm2d(2), Sign(2), nn.Flatten(), BinaryLinear(2, 2), LogitScale(2)
+    )
+    net[5].norm.bias.data.fill_(131_071.0)
+    return net
+
+
 def _stage(*extra: nn.Module) -> nn.Sequential:
     return nn.Sequential(InputConv2d(1, 2, 3), nn.BatchNorm2d(2), Sign(2), *extra)
 
@@ -186,6 +215,16 @@ _FEATURE, _LAYER = ErrorId.UNSUPPORTED_FEATURE, ErrorId.UNSUPPORTED_LAYER
         (lambda: _stage(nn.ReLU()), _LAYER, "3"),
         (lambda: nn.Sequential(nn.Conv2d(1, 2, 3)), _LAYER, "0"),
         (_Functional, _LAYER, "relu"),
+        (_TwoInputs, _FEATURE, "_TwoInputs"),
+        (_TwoOutputs, _FEATURE, "_TwoOutputs"),
+        (_Branch, _FEATURE, "_Branch"),
+        (_Scaled, _FEATURE, "conv"),
+        (_huge_logits, _FEATURE, "5"),
+        (lambda: nn.Sequential(InputConv2d(3, 2, 1)), _FEATURE, "0"),
+        (lambda: nn.Sequential(InputConv2d(1, 2, 3), nn.BatchNorm2d(3)), _FEATURE, "1"),
+        (lambda: nn.Sequential(InputConv2d(1, 2, 3), nn.BatchNorm2d(2), Sign(3)), _FEATURE, "2"),
+        (lambda: nn.Sequential(InputConv2d(1, 2, 3), LogitScale(3)), _FEATURE, "1"),
+        (lambda: _stage(nn.Flatten(), nn.MaxPool2d(2)), _FEATURE, "4"),
         (lambda: _stage(nn.MaxPool2d(2, dilation=2)), _FEATURE, "3"),
         (lambda: _stage(nn.MaxPool2d(2, ceil_mode=True)), _FEATURE, "3"),
         (lambda: _stage(nn.MaxPool2d(2, return_indices=True)), _FEATURE, "3"),

@@ -27,11 +27,9 @@ from picobnn.errors import ErrorId, PicobnnError
 RUNTIME_VERSION = 1
 ARENA_ALIGN = 4
 ROW_WIDTH = 92
-C_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "class new delete this template namespace operator private public protected".split()
-)
+C_KEYWORDS = "auto break case char const continue default do double else enum extern float for goto if inline int long"
+C_KEYWORDS += " register restrict return short signed sizeof static struct switch typedef union unsigned void volatile"
+C_KEYWORDS += " while class new delete this template namespace operator private public protected"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +163,7 @@ def self_test_view(plan: Plan, golden: GoldenVector) -> SelfTestView:
 def check_prefix(prefix: str) -> None:
     """Raises USAGE unless ``prefix`` can begin C symbols without clashes."""
     is_identifier = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix) is not None
-    if not is_identifier or prefix in C_KEYWORDS or prefix.lower().startswith("picobnn"):
+    if not is_identifier or prefix in C_KEYWORDS.split() or prefix.lower().startswith("picobnn"):
         raise PicobnnError(
             ErrorId.USAGE,
             f"'{prefix}' cannot be the prefix of C symbols.",
@@ -225,7 +223,8 @@ def _provenance(plan: Plan, command: str) -> tuple[str, ...]:
         total += size
         shapes = f"{program.tensors[step.input].shape} -> {program.tensors[step.output].shape}"
         lines.append(
-            f"{step.name:<14}{step.source:<22}{shapes:<24}{planned.strategy:<10}{step_macs(program, step):>11}{size:>13}"
+            f"{step.name:<14}{step.source:<22}{shapes:<24}{planned.strategy:<10}"
+            f"{step_macs(program, step):>11}{size:>13}"
         )
     lines.append(f"tables {total} bytes, arena {plan.arena_bytes} bytes")
     return tuple(f" {_comment(line)}".rstrip() for line in lines)
@@ -293,7 +292,7 @@ def _range(table: Table, step: Step) -> str:
     filters = len(step.weights)
     if table.role == "weights":
         return f"{filters} filters of {table.values.size // filters} words"
-    if table.c_type.startswith("u"):
+    if table.role == "flips":
         return f"{filters} bits"
     return f"{table.values.min()} to {table.values.max()}"
 

@@ -26,7 +26,7 @@ from picobnn.codegen.vocabulary import Shape
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import read_bytes, write_bytes
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 REMEDY = "Generate the sources again."
 
 

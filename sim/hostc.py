@@ -164,7 +164,7 @@ def _pointer(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _unpack(rows: npt.NDArray[np.uint8], shape: Shape, layout: Layout) -> StepOutput:
-    """Stored tensors (N, bytes) -> (N, H, W, C), as ``load_tensor`` does for one: N maps are one map N times as high."""
+    """Stored tensors (N, bytes) -> (N, H, W, C); N maps are stored like one map N times as high."""
     tall = Shape(len(rows) * shape.height, shape.width, shape.channels)
     values = load_tensor(np.ascontiguousarray(rows).tobytes(), tall, layout)
     values = values.reshape(len(rows), shape.height, shape.width, shape.channels)

@@ -7,12 +7,13 @@ Used by the strategies only.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._interface import Refusal, Table
-from picobnn.codegen.vocabulary import BitArray, Pool, PoolStage, Scale, Shape, Window
+from picobnn.codegen.vocabulary import BitArray, Pool, PoolStage, Scale, Shape, Threshold, Window
 
 Conv2dStep = InputConv2dStep | BinaryConv2dStep
 
@@ -43,30 +44,29 @@ def step_pool(step: Step) -> Pool | None:
     return step.pool if isinstance(step, Conv2dStep) else None
 
 
-def epilogue_tables(step: Step, reach: int, *, wide: bool) -> tuple[Table, ...]:
-    """Tables of the epilogue. Accumulators lie in -reach to reach; thresholds beyond that are clamped to the nearest
-    value that decides alike. ``wide`` stores thresholds as int32 instead of int16."""
-    epilogue = step.epilogue
-    if isinstance(epilogue, Scale):
-        return (
-            Table("multipliers", "int32_t", epilogue.multiplier.astype(np.int32)),
-            Table("biases", "int32_t", epilogue.bias.astype(np.int32)),
-        )
-    thresholds = np.clip(epilogue.thresholds.astype(np.int64), -reach, reach + 1)
-    stored = thresholds.astype(np.int32) if wide else thresholds.astype(np.int16)
-    tables = [Table("thresholds", "int32_t" if wide else "int16_t", stored)]
-    if epilogue.flip.any():
-        tables.append(Table("flips", "uint32_t", pack_words(epilogue.flip)))
-    return tuple(tables)
+def thresholds_within(threshold: Threshold, reach: int) -> npt.NDArray[np.int64]:
+    """Thresholds of accumulators in -reach to reach; those beyond are clamped to the nearest that decides alike."""
+    return np.clip(threshold.thresholds.astype(np.int64), -reach, reach + 1)
+
+
+def scale_tables(scale: Scale) -> tuple[Table, ...]:
+    return (
+        Table("multipliers", "int32_t", scale.multiplier.astype(np.int32)),
+        Table("biases", "int32_t", scale.bias.astype(np.int32)),
+    )
+
+
+def flip_tables(threshold: Threshold) -> tuple[Table, ...]:
+    """One bit per channel, or nothing where no channel is flipped."""
+    return (Table("flips", "uint32_t", pack_words(threshold.flip)),) if threshold.flip.any() else ()
 
 
 def epilogue_pointers(step: Step, symbols: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Designators of the epilogue's tables; absent ones are NULL. With the pool on accumulators the flip comes last."""
+    """Designators of flips and scale; absent ones are NULL. With the pool on accumulators the flip comes last."""
     pool = step_pool(step)
     flips = symbols.get("flips", "NULL")
     last = pool is not None and pool.stage is PoolStage.ACC
     return (
-        ("thresholds", symbols.get("thresholds", "NULL")),
         ("flips", "NULL" if last else flips),
         ("final_flips", flips if last else "NULL"),
         ("multipliers", symbols.get("multipliers", "NULL")),

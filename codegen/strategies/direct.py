@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import (
     epilogue_pointers,
-    epilogue_tables,
     fan_in,
+    flip_tables,
     output_layout,
     packed_filters,
     refuse_conv2d,
+    scale_tables,
     shape_numbers,
+    thresholds_within,
 )
 from picobnn.codegen.strategies._interface import LayerView, Refusal, Table
 from picobnn.codegen.targets import Target
-from picobnn.codegen.vocabulary import Scale
+from picobnn.codegen.vocabulary import Scale, Threshold
 
 MAX_FAN_IN = 4_194_303
 """Accumulators, up to 255 per tap, and their comparison stay far inside int32."""
@@ -54,7 +58,12 @@ class DirectStrategy:
 
     def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))
-        return (weights, *epilogue_tables(step, 255 * fan_in(step), wide=True))
+        match step.epilogue:
+            case Scale() as scale:
+                return (weights, *scale_tables(scale))
+            case Threshold() as threshold:
+                thresholds = thresholds_within(threshold, 255 * fan_in(step)).astype(np.int32)
+                return (weights, Table("thresholds", "int32_t", thresholds), *flip_tables(threshold))
 
     def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
         assert isinstance(step, InputConv2dStep)  # accepts() refused everything else
@@ -70,7 +79,11 @@ class DirectStrategy:
                 ("count", len(step.weights)),
                 ("taps", fan_in(step)),
             ),
-            pointers=(("weights", table_symbols["weights"]), *epilogue_pointers(step, table_symbols)),
+            pointers=(
+                ("weights", table_symbols["weights"]),
+                ("thresholds", table_symbols.get("thresholds", "NULL")),
+                *epilogue_pointers(step, table_symbols),
+            ),
         )
 
 

@@ -9,27 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import (
     epilogue_pointers,
-    epilogue_tables,
     fan_in,
     filter_words,
+    flip_tables,
     output_layout,
     packed_filters,
     refuse_conv2d,
+    scale_tables,
     shape_numbers,
+    thresholds_within,
 )
 from picobnn.codegen.strategies._interface import LayerView, Refusal, Table
 from picobnn.codegen.targets import Target
-from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Scale
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Scale, Threshold
 
-MAX_FAN_IN_THRESHOLD = 32766
-"""Thresholds, up to fan-in + 1, are int16."""
-
-MAX_FAN_IN_SCALE = 65535
-"""The kernel counts in 16-bit halves."""
+MAX_FAN_IN = 32767
+"""Limits, up to 2 * fan-in + 1, are uint16, and the kernel counts in 16-bit halves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,8 @@ class XnorStrategy:
             return Refusal("only weights of -1 and +1 are packed as xnor words")
         if isinstance(step, BinaryConv2dStep) and step.groups != 1:
             return Refusal(f"{step.groups} groups; only ungrouped convolutions are packed as xnor words")
-        limit = MAX_FAN_IN_SCALE if isinstance(step.epilogue, Scale) else MAX_FAN_IN_THRESHOLD
-        if fan_in(step) > limit:
-            return Refusal(f"{fan_in(step)} weights per filter are above {limit}")
+        if fan_in(step) > MAX_FAN_IN:
+            return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
         return refuse_conv2d(step, program) if isinstance(step, BinaryConv2dStep) else None
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
@@ -68,7 +68,13 @@ class XnorStrategy:
 
     def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))
-        return (weights, *epilogue_tables(step, fan_in(step), wide=False))
+        match step.epilogue:
+            case Scale() as scale:
+                return (weights, *scale_tables(scale))
+            case Threshold() as threshold:
+                taps = fan_in(step)
+                limits = (taps + 1 - thresholds_within(threshold, taps)).astype(np.uint16)
+                return (weights, Table("limits", "uint16_t", limits), *flip_tables(threshold))
 
     def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
         shape = program.tensors[step.input].shape
@@ -85,7 +91,11 @@ class XnorStrategy:
             head = (*shape_numbers(step, shape, output), ("pad_is_zero", _patches(step) - 1))
         ending = "scale" if isinstance(step.epilogue, Scale) else "bits"
         filters = (("count", len(step.weights)), ("words", filter_words(step)), ("taps", fan_in(step)))
-        pointers = (("weights", table_symbols["weights"]), *epilogue_pointers(step, table_symbols))
+        pointers = (
+            ("weights", table_symbols["weights"]),
+            ("limits", table_symbols.get("limits", "NULL")),
+            *epilogue_pointers(step, table_symbols),
+        )
         return LayerView(
             symbol=symbol,
             c_type=f"picobnn_xnor_{kind}_layer",

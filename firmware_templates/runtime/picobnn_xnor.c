@@ -65,11 +65,25 @@ PICOBNN_INLINE uint32_t count_three(uint32_t a, uint32_t b, uint32_t c, masks m)
     return (even & m.mf) + (m.mf & (even >> 4));
 }
 
-/* Differing bits of one filter and one patch, as a running count. */
-PICOBNN_INLINE uint32_t count_mismatches(const uint32_t *w, const uint32_t *x, uint32_t words,
-                                         uint32_t count, masks m)
+/* The largest multiple of 9 up to words; a loop, as some cores have no divider. */
+PICOBNN_INLINE uint32_t whole_nines(uint32_t words)
 {
-    for (; words >= 9u; words -= 9u) {
+    uint32_t whole = 0u;
+
+    while (words - whole >= 9u) {
+        whole += 9u;
+    }
+    return whole;
+}
+
+/* Differing bits of one filter and the patch x .. end, as a running count; nines_end is x plus a
+ * multiple of 9. */
+PICOBNN_INLINE uint32_t count_mismatches(const uint32_t *w, const uint32_t *x,
+                                         const uint32_t *nines_end, const uint32_t *end, masks m)
+{
+    uint32_t count = 0u;
+
+    while (x != nines_end) {
         uint32_t s0, s1, s2, c0, c1, c2;
 
         FENCE();
@@ -79,71 +93,119 @@ PICOBNN_INLINE uint32_t count_mismatches(const uint32_t *w, const uint32_t *x, u
         FENCE();
         full_adder(&s2, &c2, w[6] ^ x[6], w[7] ^ x[7], w[8] ^ x[8]);
         FENCE();
-        count = add_bytes(count, count_three(s0, s1, s2, m) + 2u * count_three(c0, c1, c2, m));
         w += 9;
         x += 9;
+        count = add_bytes(count, count_three(s0, s1, s2, m) + 2u * count_three(c0, c1, c2, m));
     }
-    for (; words >= 3u; words -= 3u) {
-        count = add_bytes(count, count_three(w[0] ^ x[0], w[1] ^ x[1], w[2] ^ x[2], m));
-        w += 3;
-        x += 3;
-    }
-    if (words != 0u) {
-        const uint32_t second = words == 2u ? w[1] ^ x[1] : 0u;
+    while (x != end) {
+        const uint32_t a = *w++ ^ *x++;
+        uint32_t b = 0u, c = 0u;
 
-        count = add_bytes(count, count_three(w[0] ^ x[0], second, 0u, m));
+        if (x != end) {
+            b = *w++ ^ *x++;
+        }
+        if (x != end) {
+            c = *w++ ^ *x++;
+        }
+        count = add_bytes(count, count_three(a, b, c, m));
     }
     return count;
 }
 
-/* All filters on one patch. `patches` is 1, or 2 in zero padding: then the patch stands twice, with
- * clear and with set bits in the padding, whose contributions cancel:
- * acc = taps - mismatches(first) - mismatches(second). */
-static PICOBNN_NOINLINE void run_filters(const picobnn_xnor_filters *filters, const uint32_t *bits,
-                                         uint32_t patches, uint32_t *pixel, uint32_t is_first)
+PICOBNN_INLINE masks make_masks(void)
 {
     masks m = {0x55555555u, 0x33333333u, 0x0F0F0F0Fu};
-    const uint32_t words = filters->words;
-    const uint32_t *w = filters->weights;
-    const int16_t *threshold = filters->thresholds;
-    const uint32_t *flip = filters->flips;
-    const uint32_t doubling = 2u - patches;
 
     KEEP_IN_REGISTER(m.m5);
     KEEP_IN_REGISTER(m.m3);
     KEEP_IN_REGISTER(m.mf);
-    for (uint32_t left = filters->count; left != 0u;) {
+    return m;
+}
+
+/* Differing bits of one filter and one patch, where a call does not matter. */
+static PICOBNN_NOINLINE uint32_t mismatches_of(const uint32_t *w, const uint32_t *x, uint32_t words)
+{
+    const uint32_t *nines_end = x + whole_nines(words);
+
+    return total(count_mismatches(w, x, nines_end, x + words, make_masks()));
+}
+
+/* Compare bits of `lanes` (1 to 32) filters on one patch: bit i is 2 * mismatches < limits[i]. The
+ * hot loop. */
+static PICOBNN_NOINLINE uint32_t compare_filters(const uint32_t *w, const uint32_t *bits,
+                                                 uint32_t words, const uint16_t *limits,
+                                                 uint32_t lanes)
+{
+    const masks m = make_masks();
+    const uint32_t *nines_end = bits + whole_nines(words);
+    const uint32_t *end = bits + words;
+    /* A mark at bit lanes - 1 comes down as results come in from the top: it counts the lanes. */
+    uint32_t result = 1u << (lanes - 1u);
+    uint32_t is_last;
+
+    do {
+        const uint32_t mismatches = total(count_mismatches(w, bits, nines_end, end, m));
+
+        w += words;
+        is_last = result & 1u;
+        result = picobnn_shift_in_sign(result, 2u * mismatches - *limits++);
+    } while (!is_last);
+    return result >> (32u - lanes);
+}
+
+/* The same with zero padding: `bits` is followed by the same patch with set bits in the padding. */
+static PICOBNN_NOINLINE uint32_t compare_filters_at_border(const uint32_t *w, const uint32_t *bits,
+                                                           uint32_t words, const uint16_t *limits,
+                                                           uint32_t lanes)
+{
+    uint32_t result = 0u;
+
+    for (uint32_t lane = 0u; lane < lanes; ++lane) {
+        const uint32_t mismatches =
+            mismatches_of(w, bits, words) + mismatches_of(w, bits + words, words);
+
+        w += words;
+        result = picobnn_shift_in_sign(result, mismatches - *limits++);
+    }
+    return result >> (32u - lanes);
+}
+
+/* All filters on one patch to the words of a pixel. `patches` is 1, or 2 in zero padding: then the
+ * patch stands twice, with clear and with set bits in the padding, whose contributions cancel:
+ * acc = taps - mismatches(first) - mismatches(second). */
+static void run_filters_to_bits(const picobnn_xnor_filters *filters, const uint32_t *bits,
+                                uint32_t patches, uint32_t *pixel, uint32_t is_first)
+{
+    const uint32_t words = filters->words;
+
+    for (uint32_t first = 0u; first < filters->count; first += 32u) {
+        const uint32_t left = filters->count - first;
         const uint32_t lanes = left < 32u ? left : 32u;
-        uint32_t word = 0u;
+        const uint32_t *w = filters->weights + first * words;
+        const uint16_t *limits = filters->limits + first;
+        uint32_t word = patches == 1u ? compare_filters(w, bits, words, limits, lanes)
+                                      : compare_filters_at_border(w, bits, words, limits, lanes);
 
-        for (uint32_t lane = lanes; lane != 0u; --lane) {
-            const uint32_t *patch = bits;
-            uint32_t mismatches = 0u;
-
-            for (uint32_t copy = patches; copy != 0u; --copy) {
-                mismatches = count_mismatches(w, patch, words, mismatches, m);
-                patch += words;
-            }
-            mismatches = total(mismatches) << doubling;
-            w += words;
-            if (threshold != NULL) {
-                /* acc >= T is T + mismatches - taps - 1 < 0. */
-                const uint32_t test = (uint32_t)(int32_t)*threshold++ + mismatches;
-
-                word = picobnn_shift_in_sign(word, test - filters->taps - 1u);
-            } else {
-                picobnn_merge_sum((int32_t *)pixel++, (int32_t)(filters->taps - mismatches),
-                                  is_first);
-            }
+        if (filters->flips != NULL) {
+            word ^= filters->flips[first / 32u];
         }
-        left -= lanes;
-        if (threshold != NULL) {
-            word >>= 32u - lanes;
-            if (flip != NULL) {
-                word ^= *flip++;
-            }
-            picobnn_merge_bits(pixel++, word, is_first);
-        }
+        picobnn_merge_bits(pixel++, word, is_first);
+    }
+}
+
+/* The same to accumulators. */
+static void run_filters_to_sums(const picobnn_xnor_filters *filters, const uint32_t *bits,
+                                uint32_t patches, int32_t *pixel, uint32_t is_first)
+{
+    const uint32_t words = filters->words;
+    const uint32_t *w = filters->weights;
+
+    for (uint32_t left = filters->count; left != 0u; --left) {
+        uint32_t mismatches = mismatches_of(w, bits, words);
+
+        mismatches += patches == 1u ? mismatches : mismatches_of(w, bits + words, words);
+        w += words;
+        picobnn_merge_sum(pixel++, (int32_t)(filters->taps - mismatches), is_first);
     }
 }
 
@@ -233,13 +295,22 @@ PICOBNN_INLINE void gather(const void *context, const void *input, int32_t top, 
     }
 }
 
-PICOBNN_INLINE void filters_on_patch(const void *context, const void *scratch, uint32_t *pixel,
-                                     uint32_t is_first)
+PICOBNN_INLINE void bits_of_patch(const void *context, const void *scratch, uint32_t *pixel,
+                                  uint32_t is_first)
 {
     const picobnn_xnor_conv2d_layer *layer = (const picobnn_xnor_conv2d_layer *)context;
     const patch_scratch *patch = (const patch_scratch *)scratch;
 
-    run_filters(&layer->filters, patch->bits, patch->count, pixel, is_first);
+    run_filters_to_bits(&layer->filters, patch->bits, patch->count, pixel, is_first);
+}
+
+PICOBNN_INLINE void sums_of_patch(const void *context, const void *scratch, uint32_t *pixel,
+                                  uint32_t is_first)
+{
+    const picobnn_xnor_conv2d_layer *layer = (const picobnn_xnor_conv2d_layer *)context;
+    const patch_scratch *patch = (const patch_scratch *)scratch;
+
+    run_filters_to_sums(&layer->filters, patch->bits, patch->count, (int32_t *)pixel, is_first);
 }
 
 PICOBNN_INLINE void finish_bits(const void *context, uint32_t *pixel)
@@ -262,14 +333,14 @@ void picobnn_xnor_conv2d_bits(const picobnn_xnor_conv2d_layer *layer, const uint
                               uint32_t *output, uint32_t *scratch)
 {
     picobnn_conv2d_walk(&layer->shape, layer, input, output, (layer->filters.count + 31u) / 32u,
-                        scratch, gather, filters_on_patch, finish_bits);
+                        scratch, gather, bits_of_patch, finish_bits);
 }
 
 void picobnn_xnor_conv2d_scale(const picobnn_xnor_conv2d_layer *layer, const uint32_t *input,
                                int32_t *output, uint32_t *scratch)
 {
     picobnn_conv2d_walk(&layer->shape, layer, input, (uint32_t *)output, layer->filters.count,
-                        scratch, gather, filters_on_patch, finish_sums);
+                        scratch, gather, sums_of_patch, finish_sums);
 }
 
 /* A map as one run of bits: itself where its words have no gaps. */
@@ -293,7 +364,7 @@ static const uint32_t *dense_bits(const picobnn_xnor_dense_layer *layer, const u
 void picobnn_xnor_dense_bits(const picobnn_xnor_dense_layer *layer, const uint32_t *input,
                              uint32_t *output, uint32_t *scratch)
 {
-    run_filters(&layer->filters, dense_bits(layer, input, scratch), 1u, output, 1u);
+    run_filters_to_bits(&layer->filters, dense_bits(layer, input, scratch), 1u, output, 1u);
 }
 
 void picobnn_xnor_dense_scale(const picobnn_xnor_dense_layer *layer, const uint32_t *input,
@@ -301,6 +372,6 @@ void picobnn_xnor_dense_scale(const picobnn_xnor_dense_layer *layer, const uint3
 {
     const picobnn_xnor_filters *filters = &layer->filters;
 
-    run_filters(filters, dense_bits(layer, input, scratch), 1u, (uint32_t *)output, 1u);
+    run_filters_to_sums(filters, dense_bits(layer, input, scratch), 1u, output, 1u);
     picobnn_scale_sums(output, filters->multipliers, filters->biases, filters->count);
 }

@@ -18,16 +18,15 @@
 extern "C" {
 #endif
 
-/* The filters of one layer. Either thresholds or multipliers and biases; the others are null.
- * taps is at most 32766 with thresholds, otherwise 65535; every threshold is in -taps .. taps + 1.
- */
+/* The filters of one layer. Either limits or multipliers and biases; the others are null.
+ * taps is at most 32767. */
 typedef struct {
-    uint32_t count;              /* filters, at least 1 */
-    uint32_t words;              /* per filter: ceil(taps / 32) */
-    uint32_t taps;               /* weights per filter */
-    const uint32_t *weights;     /* count x words */
-    const int16_t *thresholds;   /* count: bit = (acc >= threshold) xor flip */
-    const uint32_t *flips;       /* ceil(count / 32), applied before the pool; null: none */
+    uint32_t count;          /* filters, at least 1 */
+    uint32_t words;          /* per filter: ceil(taps / 32) */
+    uint32_t taps;           /* weights per filter */
+    const uint32_t *weights; /* count x words */
+    const uint16_t *limits;  /* count: taps + 1 - threshold; bit = (taps - acc < limit) xor flip */
+    const uint32_t *flips;   /* ceil(count / 32), applied before the pool; null: none */
     const uint32_t *final_flips; /* ceil(count / 32), applied after the pool; null: none */
     const int32_t *multipliers;  /* count: logit = acc * multiplier + bias */
     const int32_t *biases;       /* count */
@@ -47,7 +46,7 @@ typedef struct {
     picobnn_xnor_filters filters;
 } picobnn_xnor_dense_layer;
 
-/* Convolution to channel words (thresholds). scratch: 1 + words words, 1 + 2 * words when
+/* Convolution to channel words (limits). scratch: 1 + words words, 1 + 2 * words when
  * pad_is_zero and there is padding. */
 void picobnn_xnor_conv2d_bits(const picobnn_xnor_conv2d_layer *layer, const uint32_t *input,
                               uint32_t *output, uint32_t *scratch);

@@ -14,12 +14,13 @@ import argparse
 import json
 import sys
 import time
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
 from picobnn.trainer.data import Dataset, load_dataset
-from picobnn.trainer.evaluate import evaluate
+from picobnn.trainer.evaluate import evaluate, predict
 from picobnn.trainer.fit import FitOptions, fit, seed_everything
 from picobnn.trainer.models import Network, build_model
 from picobnn.trainer.pruning import (
@@ -29,6 +30,8 @@ from picobnn.trainer.pruning import (
     PruningSettings,
     RandomFilters,
     Scope,
+    find_filters,
+    make_quota,
     prune,
     retrain_with,
     training_batches,
@@ -40,7 +43,11 @@ METHODS = (LossSensitivity.name, FilterScale.name, RandomFilters.name)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One pruned network. Accuracies on the test split and shares are fractions."""
+    """One pruned network. Accuracies on the test split and shares are fractions.
+
+    accuracy_cut: without retraining. masked_differences: logits of the test split in which the masked and the
+    compacted network differ; must be 0.
+    """
 
     network: str
     method: str
@@ -52,6 +59,7 @@ class Row:
     accuracy: float
     filters_removed: float
     macs_removed: float
+    masked_differences: int
     dense_seconds: float
     seconds: float
 
@@ -93,16 +101,30 @@ def _prune(
         options.epochs, options.batch, learning_rate=options.learning_rate, seed=seed, threads=options.threads
     )
     batches = training_batches(dataset)
-    cut, _ = prune(dense, _method(name, seed), settings, batches)
+    masked = deepcopy(dense)
+    filters = {group.name: group.filters for group in find_filters(dense)}
+    method = _method(name, seed)
+    method.prepare(masked, make_quota(filters, filters, settings.rate, settings.scope, settings.floor), batches)
+    cut, _ = method.finish(masked)
     started = time.perf_counter()
     small, report = prune(dense, _method(name, seed), settings, batches, retrain_with(dataset, fit_options))
     seconds = time.perf_counter() - started
     test = dataset.test
     return Row(
-        options.network, name, seed, options.rounds, [layer.kept for layer in report.layers],
-        evaluate(dense, test.images, test.labels), evaluate(cut, test.images, test.labels),
-        evaluate(small, test.images, test.labels), report.filters_removed, report.macs_removed, dense_seconds, seconds,
-    )  # fmt: skip
+        network=options.network,
+        method=name,
+        seed=seed,
+        rounds=options.rounds,
+        widths=[layer.kept for layer in report.layers],
+        accuracy_dense=evaluate(dense, test.images, test.labels),
+        accuracy_cut=evaluate(cut, test.images, test.labels),
+        accuracy=evaluate(small, test.images, test.labels),
+        filters_removed=report.filters_removed,
+        macs_removed=report.macs_removed,
+        masked_differences=int((predict(masked, test.images) != predict(cut, test.images)).sum()),
+        dense_seconds=dense_seconds,
+        seconds=seconds,
+    )
 
 
 def _method(name: str, seed: int) -> PruningMethod:

@@ -3,37 +3,25 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from picobnn.cli.common import Invocation
+from picobnn.flow.steps import ChainStep
 
 NAME = "run"
-
-
-class StepName(str, Enum):
-    """The steps of the chain, in order."""
-
-    TRAIN = "train"
-    PRUNE = "prune"
-    EXPORT = "export"
-    BUILD = "build"
-    VERIFY = "verify"
-    PROFILE = "profile"
-    REPORT = "report"
 
 
 def invoke(
     call: Invocation,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder; one that is there is continued.")] = None,
-    start: Annotated[StepName | None, typer.Option("--from", help="Do this step and all behind it again.")] = None,
-    until: Annotated[StepName, typer.Option("--until", help="Stop after this step.")] = StepName.REPORT,
+    start: Annotated[ChainStep | None, typer.Option("--from", help="Do this step and all behind it again.")] = None,
+    until: Annotated[ChainStep, typer.Option("--until", help="Stop after this step.")] = ChainStep.REPORT,
 ) -> None:
     """Run the chain train, prune, export, build, verify, profile, report; finished steps are kept."""
-    from picobnn.flow.chain import ChainStep, run_chain
+    from picobnn.flow.chain import run_chain
     from picobnn.flow.report import report_text
     from picobnn.flow.run_directory import RunDirectory, create_run, run_config
 
@@ -42,8 +30,8 @@ def invoke(
     result = run_chain(
         run_config(directory, call.config),
         directory,
-        start=None if start is None else ChainStep(start.value),
-        until=ChainStep(until.value),
+        start=start,
+        until=until,
         say=call.say,
         show_progress=not (call.quiet or call.json),
     )

@@ -6,10 +6,11 @@ A step whose result file is there is not done again, unless it lies at or behind
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from picobnn.config import Config, parse_config
@@ -19,22 +20,12 @@ from picobnn.flow.image import golden_vectors, load_program, make_image
 from picobnn.flow.profile import ProfileOutcome, profile_image
 from picobnn.flow.report import Report, report
 from picobnn.flow.run_directory import RunDirectory
+from picobnn.flow.steps import ChainStep
 from picobnn.flow.train import Say, read_result, silent
+from picobnn.flow.vectors import read_vectors
 from picobnn.flow.verify import request_of, verify
 
 DEMO_BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an505")  # Cortex-M0, M3, M4, M33
-
-
-class ChainStep(str, Enum):
-    """The steps in order."""
-
-    TRAIN = "train"
-    PRUNE = "prune"
-    EXPORT = "export"
-    BUILD = "build"
-    VERIFY = "verify"
-    PROFILE = "profile"
-    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,23 +138,42 @@ class _State:
         result.require_equal()
 
     def _profile(self) -> None:
-        if not _can_build(self.say):
-            return
-        program, vectors = load_program(self.run.program), golden_vectors(self.run.golden)
-        if vectors is None:
-            self.run.require(self.run.golden, "export")
-            return
-        for board in self.boards:
-            image = make_image(program, self.run.firmware(board), board, self.config, vectors)
-            write_profile(self.run, profile_image(image, program, vectors.images[0]))
+        if _can_build(self.say):
+            profile_boards(self.config, self.run.program, self.run.golden, self.boards, self.run, say=self.say)
 
     def _report(self) -> None:
         self.report = report(self.run)
 
 
-def write_profile(run: RunDirectory, profile: ProfileOutcome) -> None:
-    """Store a profile under its board's name."""
-    write_json(run.profile(profile.board), profile.as_dict())
+@dataclass(frozen=True, slots=True)
+class ProfilesOutcome:
+    """The boards asked for."""
+
+    profiles: tuple[ProfileOutcome, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"profiles": [profile.as_dict() for profile in self.profiles]}
+
+
+def profile_boards(
+    config: Config, program_path: Path, golden: Path, boards: Sequence[str], run: RunDirectory | None, *, say: Say = silent
+) -> ProfilesOutcome:
+    """Profile a program on boards, one image each; with a run, images and results go into its folder.
+
+    Raises E_FILE_MISSING without golden vectors, and what building and the emulator raise.
+    """
+    program, vectors = load_program(program_path), read_vectors(golden)
+    profiles = []
+    with tempfile.TemporaryDirectory(prefix="picobnn-profile-") as temporary:
+        for board in boards:
+            folder = Path(temporary) / board if run is None else run.firmware(board)
+            image = make_image(program, folder, board, config, vectors)
+            profile = profile_image(image, program, vectors.images[0])
+            profiles.append(profile)
+            say(f"{board}: {profile.instructions:,} instructions counted")
+            if run is not None:
+                write_json(run.profile(board), profile.as_dict())
+    return ProfilesOutcome(tuple(profiles))
 
 
 def _can_build(say: Say) -> bool:

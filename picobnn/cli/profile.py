@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``picobnn profile``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from picobnn.cli.common import Invocation, make_table
+from picobnn.cli.options import KernelsOption, ModelOption, OptimizeOption, RunOption, split_list, target_overrides
+
+NAME = "profile"
+
+
+def invoke(
+    call: Invocation,
+    run: RunOption = None,
+    model: ModelOption = None,
+    board: Annotated[str | None, typer.Option("--board", help="Emulated boards, comma-separated.")] = None,
+    kernels: KernelsOption = None,
+    optimize: OptimizeOption = None,
+) -> None:
+    """Run one vector on emulated boards: instructions counted, cycles modelled, per layer."""
+    from picobnn.flow.chain import profile_boards
+    from picobnn.flow.image import find_program
+    from picobnn.flow.run_directory import find_run
+
+    config = target_overrides(call.config, None, kernels, optimize)
+    directory = None if model is not None else find_run(config, run)
+    program, golden = find_program(directory, model)
+    boards = split_list(board) or (config.target.board,)
+    result = profile_boards(config, program, golden, boards, directory, say=call.say)
+    tables = []
+    for p in result.profiles:
+        band = "no band" if p.error_band_percent is None else f"+-{p.error_band_percent:g} %"
+        rows: list[tuple[object, ...]] = [(x.name, x.strategy, x.macs, x.instructions, x.cycles) for x in p.layers]
+        rows.append(("total", "", sum(x.macs for x in p.layers), p.instructions, p.cycles))
+        heads = ("layer", "strategy", "MACs", "instructions (counted)", f"cycles (modelled, {band})")
+        tables.append(make_table(f"{p.board} ({p.core}), not a latency", heads, rows))
+    sizes = [
+        (p.board, p.build.weight_bytes, p.build.flash_bytes, p.build.ram_bytes, p.cycles_per_32_macs)
+        for p in result.profiles
+    ]
+    tables.append(make_table("", ("board", "weights", "flash", "RAM", "cycles per 32 MACs"), sizes))
+    call.finish(result, tables=tables, next_command="picobnn report")

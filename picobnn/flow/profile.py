@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one inference costs on an emulated board: instructions counted, cycles modelled, per layer.
+
+The counting plugin watches the real ELF; the cycle model is applied to the blocks that ran. An emulator has no
+latency: nothing here is called measured.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.errors import ErrorId, PicobnnError
+from picobnn.flow.image import BuildOutcome, Image, build_outcome
+
+if TYPE_CHECKING:
+    from picobnn.codegen.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProfile:
+    """One step. ``instructions`` counted, ``cycles`` modelled at zero wait states, None on a core without a model."""
+
+    name: str
+    op: str
+    strategy: str
+    macs: int
+    instructions: int
+    cycles: int | None
+    table_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileOutcome:
+    """One image on one board. ``error_band_percent`` belongs to ``cycles`` and is None where none was established."""
+
+    board: str
+    core: str
+    model_hash: str
+    instructions: int
+    cycles: int | None
+    error_band_percent: float | None
+    cycles_per_32_macs: float | None
+    is_latency: bool
+    layers: tuple[LayerProfile, ...]
+    build: BuildOutcome
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]) -> ProfileOutcome:
+    """Run ``picture``, uint8 (H, W, C), once on the emulated board and count; the result must equal the reference.
+
+    Raises E_EMULATOR_FAILED, E_TOOL_MISSING, E_MODEL_MISMATCH, E_MISMATCH when the counted run computed another result.
+    """
+    from picobnn.codegen.bnn_file import model_hash
+    from picobnn.harness.emulated import flash_emulated
+    from picobnn.harness.vectors import run_image
+    from picobnn.sim.cycles import build_plugin, find_model, layer_costs, plugin_argument, read_counts
+    from picobnn.sim.reference import run_program
+
+    board, manifest = image.board, image.manifest
+    expected = run_program(program, picture[None])[-1].astype("<i4").tobytes()
+    with tempfile.TemporaryDirectory(prefix="picobnn-profile-") as folder:
+        counts = Path(folder) / "counts.txt"
+        plugin = plugin_argument(build_plugin(_cache_folder()), counts)
+        with flash_emulated(board, image.built.elf, model_hash=model_hash(program), plugin=plugin) as session:
+            result = run_image(session, picture.tobytes())
+        segments = read_counts(counts)
+    if result != expected:
+        raise PicobnnError(
+            ErrorId.MISMATCH,
+            "the counted run computed another result than the reference.",
+            where=board.id,
+            remedy="Run 'picobnn verify --on emulator' to find the first difference.",
+        )
+    costs = layer_costs(segments, image.built.elf, board.target.core, len(manifest.steps))
+    model = find_model(board.target.core)
+    cycles = [cost.cycles for cost in costs]
+    total = None if None in cycles else sum(value for value in cycles if value is not None)
+    macs = sum(step.macs for step in manifest.steps)
+    return ProfileOutcome(
+        board=board.id,
+        core=board.target.core,
+        model_hash=manifest.model_hash,
+        instructions=sum(cost.instructions for cost in costs),
+        cycles=total,
+        error_band_percent=None if model is None else model.error_band_percent,
+        cycles_per_32_macs=None if total is None else round(32 * total / macs, 2),
+        is_latency=False,
+        layers=tuple(
+            LayerProfile(step.name, step.op, step.strategy, step.macs, cost.instructions, cost.cycles, step.table_bytes)
+            for step, cost in zip(manifest.steps, costs, strict=True)
+        ),
+        build=build_outcome(image),
+    )
+
+
+def _cache_folder() -> Path:
+    import os
+
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "picobnn"

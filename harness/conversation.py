@@ -88,6 +88,14 @@ class Conversation:
             return self.connect()
         return self._hello
 
+    def wait_for_start(self, timeout_s: float) -> bool:
+        """Waits for the event that a device sends when it starts: earlier requests may be lost. True when it came."""
+        deadline = self._clock() + timeout_s
+        while (frame := self._next_frame(deadline)) is not None:
+            if frame.type is FrameType.EVENT:
+                return True
+        return False
+
     def connect(self) -> Hello:
         """Says HELLO with a fresh nonce. Raises E_NO_ANSWER (nothing heard, or only text), E_LINK_NOISY (only damaged
         frames) or E_PROTOCOL (another protocol)."""
@@ -167,17 +175,21 @@ class Conversation:
         return self._clock() + patience * (1.5 * on_wire_s + _BUDGET_S) + budget_s
 
     def _try(self, command: Command, payload: bytes, budget_s: float) -> Frame | None:
-        """Sends one request until it is answered, at most _SENDS times, always with one sequence number."""
+        """Sends one request until it is answered, at most _SENDS times, always with one sequence number. Silence after
+        a request that may take long ends the attempt: the device may be busy or gone, which only a greeting tells."""
         request = self._new_request(command, payload)
         wire = encode_frame(request)
         self.counters.requests += 1
-        for attempt in range(1 if budget_s > _LONG_S else _SENDS):
+        for attempt in range(_SENDS):
             if attempt:
                 self.counters.resent += 1
+            refused = self.counters.naks
             self._transport.write(wire)
             answer = self._answer(request, self._deadline(len(wire), budget_s))
             if answer is not None:
                 return answer
+            if budget_s > _LONG_S and self.counters.naks == refused:
+                break
         return None
 
     def _answer(self, request: Frame, deadline: float) -> Frame | None:

@@ -14,6 +14,7 @@ from picobnn.sim.qemu import EmulatedBoard
 from picobnn.toolchain import read_build_id
 
 _PATIENCE = 10.0
+_START_S = 5.0
 _CONNECTION = (ErrorId.DISCONNECTED, ErrorId.NO_ANSWER, ErrorId.PORT_MISSING)
 
 
@@ -60,7 +61,7 @@ def flash_emulated(
     build_id = read_build_id(elf)
     with EmulatedBoard(board, elf, plugin=plugin, icount=icount, lifetime_s=lifetime_s) as emulator:
         try:
-            with Session.open(emulator.url, baud=board.uart.baud, patience=_PATIENCE) as session:
+            with Session.open(emulator.url, baud=board.uart.baud, patience=_PATIENCE, start_wait_s=_START_S) as session:
                 confirm_firmware(session, build_id, model_hash)
                 yield session
         except PicobnnError as error:

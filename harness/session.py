@@ -38,10 +38,12 @@ class Session(Conversation):
     """Talks to one device. Use it as a context manager; :meth:`open` connects and greets."""
 
     @classmethod
-    def open(cls, url: str, *, baud: int = 115200, patience: float = 1.0) -> Session:
-        """Opens the port and says HELLO. Raises what Link and :meth:`connect` raise."""
+    def open(cls, url: str, *, baud: int = 115200, patience: float = 1.0, start_wait_s: float = 0.0) -> Session:
+        """Opens the port and says HELLO; where opening starts the device, ``start_wait_s`` is what that may take.
+        Raises what Link and :meth:`connect` raise."""
         session = cls(Link(url, baud=baud), where=url, baud=baud, patience=patience)
         try:
+            session.wait_for_start(start_wait_s)
             session.connect()
         except BaseException:
             session.close()

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bit-sliced executor in C: a program as tables, and the two entry points made from _bitslice_lanes.h.
+/* The bit-sliced executor in C: a program as tables, and the two entry points made from
+ * _bitslice_lanes.h.
  *
- * A map holds one vector per element (H, W, C order); lane l of it is image l of the block: bit l % 8 of byte l / 8. The
- * image holds eight vectors per element, plane k being bit k of the byte. Every map is followed by one vector of zeros.
- * With s the sum of the window's selected values, S the sum of all and D a constant of the channel, a step's bit is
- * 2s - S >= D, computed as 2(s + c) + odd >= S + bias: c and odd are the counters' initial value, bias that of S.
- * bitslice.py makes the tables. Nothing here allocates; the caller gives a workspace.
+ * A map holds one vector per element (H, W, C order); lane l of it is image l of the block: bit l %
+ * 8 of byte l / 8. The image holds eight vectors per element, plane k being bit k of the byte.
+ * Every map is followed by one vector of zeros. With s the sum of the window's selected values, S
+ * the sum of all and D a constant of the channel, a step's bit is 2s - S >= D, computed as 2(s + c)
+ * + odd >= S + bias: c and odd are the counters' initial value, bias that of S. bitslice.py makes
+ * the tables. Nothing here allocates; the caller gives a workspace.
  */
 #ifndef PICOBNN_SIM_BITSLICE_H
 #define PICOBNN_SIM_BITSLICE_H
@@ -13,13 +15,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BITSLICE_MOST_BITS 40    /* of a counter */
-#define BITSLICE_ENTRY_BITS 10   /* of a sum of up to four bytes */
+#define BITSLICE_MOST_BITS 40  /* of a counter */
+#define BITSLICE_ENTRY_BITS 10 /* of a sum of up to four bytes */
 #define BITSLICE_MOST_LANES 256
 
 typedef struct {
     int32_t height, width, stride_y, stride_x, pad_top, pad_left; /* of the window */
-    int32_t in_height, in_width, rows, columns;                   /* of the map read, and of the positions */
+    int32_t in_height, in_width, rows, columns; /* of the map read, and of the positions */
 } bitslice_window;
 
 typedef struct {
@@ -27,17 +29,18 @@ typedef struct {
     int32_t input, output; /* tensors */
     int32_t in_channels, out_channels, taps;
     bitslice_window window, pool;
-    int32_t counter_bits;          /* of s + c; S + bias has one more */
-    int32_t group;                 /* input step: taps per subset table */
-    int32_t column_classes;        /* border classes along x */
-    const int32_t *row_class;      /* (rows,), (columns,): which constants a position uses */
+    int32_t counter_bits;     /* of s + c; S + bias has one more */
+    int32_t group;            /* input step: taps per subset table */
+    int32_t column_classes;   /* border classes along x */
+    const int32_t *row_class; /* (rows,), (columns,): which constants a position uses */
     const int32_t *column_class;
-    const uint32_t *offsets;       /* of all channels' selected words, then those of S; bytes into the window */
-    const uint32_t *starts;        /* (out_channels + 2,) into offsets */
-    const uint64_t *initial;       /* (classes, out_channels, counter_bits + 1): odd, then c, as masks */
+    const uint32_t
+        *offsets; /* of all channels' selected words, then those of S; bytes into the window */
+    const uint32_t *starts;  /* (out_channels + 2,) into offsets */
+    const uint64_t *initial; /* (classes, out_channels, counter_bits + 1): odd, then c, as masks */
     const uint64_t *initial_total; /* (counter_bits + 1,): bias as masks */
     const uint64_t *flip;          /* (out_channels,) masks */
-    const int64_t *constant;       /* scaled: (classes, out_channels), acc = factor (2s - S) + constant */
+    const int64_t *constant; /* scaled: (classes, out_channels), acc = factor (2s - S) + constant */
     const int32_t *multiplier, *bias;
     int64_t factor;
 } bitslice_step;
@@ -51,7 +54,8 @@ typedef struct {
     int64_t scratch_offset;     /* bytes into the workspace */
 } bitslice_program;
 
-static inline uint64_t bitslice_transpose8(uint64_t x) {
+static inline uint64_t bitslice_transpose8(uint64_t x)
+{
     uint64_t t;
     t = (x ^ (x >> 7)) & 0x00AA00AA00AA00AAu;
     x ^= t ^ (t << 7);
@@ -62,8 +66,9 @@ static inline uint64_t bitslice_transpose8(uint64_t x) {
 }
 
 /* Pool positions p with p * stride - pad <= at < p * stride - pad + size, inside 0 .. count - 1. */
-static inline void bitslice_cover(int32_t at, int32_t size, int32_t stride, int32_t pad, int32_t count, int32_t *first,
-                                  int32_t *last) {
+static inline void bitslice_cover(int32_t at, int32_t size, int32_t stride, int32_t pad,
+                                  int32_t count, int32_t *first, int32_t *last)
+{
     const int32_t low = at + pad - size + 1;
     const int32_t high = (at + pad) / stride;
     *first = low <= 0 ? 0 : (low + stride - 1) / stride;
@@ -91,12 +96,18 @@ typedef uint64_t bitslice_v256 __attribute__((vector_size(32)));
 #define LANES_TARGET __attribute__((target("avx2")))
 #include "_bitslice_lanes.h"
 
-static inline int bitslice_cpu_has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
+static inline int bitslice_cpu_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") != 0;
+}
 #else
 #define BITSLICE_HAS_AVX2 0
 #define bitslice_run_avx2 bitslice_run_portable
 #define bitslice_lanes_avx2 bitslice_lanes_portable
-static inline int bitslice_cpu_has_avx2(void) { return 0; }
+static inline int bitslice_cpu_has_avx2(void)
+{
+    return 0;
+}
 #endif
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bit-sliced kernels for one vector width. Included by _bitslice.h once per width, with
- * VECTOR (the type, one image per bit), SPLAT (one uint64 in every part), LANES_NAME (suffix) and LANES_TARGET.
- * Contract: maps and scratch are aligned to VECTOR; offsets stay inside the window; counters are wide enough.
+ * VECTOR (the type, one image per bit), SPLAT (one uint64 in every part), LANES_NAME (suffix) and
+ * LANES_TARGET. Contract: maps and scratch are aligned to VECTOR; offsets stay inside the window;
+ * counters are wide enough.
  */
 
 #define VECTOR_BYTES ((int64_t)sizeof(VECTOR))
@@ -11,125 +12,15 @@
 #else
 #define INLINE static inline
 #endif
-#define WORD(i) (*(const VECTOR *)(words + offsets[i]))
-
-/* sum + a + b -> sum, carry: five operations. */
-#define FULL_ADD(carry, sum, a, b)                     \
-    do {                                               \
-        const VECTOR half_ = (a) ^ (b);                \
-        const VECTOR both_ = (a) & (b);                \
-        (carry) = both_ | (half_ & (sum));             \
-        (sum) ^= half_;                                \
-    } while (0)
 
 enum { LANES_NAME(bitslice_lanes) = (int)sizeof(VECTOR) * 8 };
 
-INLINE VECTOR LANES_NAME(add4)(const char *words, const uint32_t *offsets, VECTOR *sums) {
-    VECTOR low, high, carry;
-    const VECTOR a = WORD(0), b = WORD(1), c = WORD(2), d = WORD(3);
-    FULL_ADD(low, sums[0], a, b);
-    FULL_ADD(high, sums[0], c, d);
-    FULL_ADD(carry, sums[1], low, high);
-    return carry;
-}
-
-INLINE VECTOR LANES_NAME(add8)(const char *words, const uint32_t *offsets, VECTOR *sums) {
-    VECTOR carry;
-    const VECTOR low = LANES_NAME(add4)(words, offsets, sums);
-    const VECTOR high = LANES_NAME(add4)(words, offsets + 4, sums);
-    FULL_ADD(carry, sums[2], low, high);
-    return carry;
-}
-
-INLINE VECTOR LANES_NAME(add16)(const char *words, const uint32_t *offsets, VECTOR *sums) {
-    VECTOR carry;
-    const VECTOR low = LANES_NAME(add8)(words, offsets, sums);
-    const VECTOR high = LANES_NAME(add8)(words, offsets + 8, sums);
-    FULL_ADD(carry, sums[3], low, high);
-    return carry;
-}
-
-INLINE void LANES_NAME(ripple)(VECTOR *counter, int from, int bits, VECTOR carry) {
-    for (int i = from; i < bits; i++) {
-        const VECTOR next = counter[i] & carry;
-        counter[i] ^= carry;
-        carry = next;
-    }
-}
-
-/* counter = initial + the sum of count selected words (count a multiple of 4); bits >= 5. */
-LANES_TARGET static void LANES_NAME(count_words)(const char *words, const uint32_t *offsets, uint32_t count,
-                                                 const uint64_t *initial, int bits, VECTOR *counter) {
-    VECTOR sums[5];
-    for (int i = 0; i < 5; i++)
-        sums[i] = SPLAT(initial[i]);
-    for (int i = 5; i < bits; i++)
-        counter[i] = SPLAT(initial[i]);
-    for (; count >= 32; count -= 32, offsets += 32) {
-        VECTOR carry;
-        const VECTOR low = LANES_NAME(add16)(words, offsets, sums);
-        const VECTOR high = LANES_NAME(add16)(words, offsets + 16, sums);
-        FULL_ADD(carry, sums[4], low, high);
-        LANES_NAME(ripple)(counter, 5, bits, carry);
-    }
-    for (int i = 0; i < 5; i++)
-        counter[i] = sums[i];
-    if (count & 16) {
-        LANES_NAME(ripple)(counter, 4, bits, LANES_NAME(add16)(words, offsets, counter));
-        offsets += 16;
-    }
-    if (count & 8) {
-        LANES_NAME(ripple)(counter, 3, bits, LANES_NAME(add8)(words, offsets, counter));
-        offsets += 8;
-    }
-    if (count & 4)
-        LANES_NAME(ripple)(counter, 2, bits, LANES_NAME(add4)(words, offsets, counter));
-}
-
-/* counter = initial + the sum of count table entries; bits >= BITSLICE_ENTRY_BITS. */
-LANES_TARGET static void LANES_NAME(count_entries)(const char *words, const uint32_t *offsets, uint32_t count,
-                                                   const uint64_t *initial, int bits, VECTOR *counter) {
-    VECTOR sums[BITSLICE_ENTRY_BITS];
-    for (int i = 0; i < BITSLICE_ENTRY_BITS; i++)
-        sums[i] = SPLAT(initial[i]);
-    for (int i = BITSLICE_ENTRY_BITS; i < bits; i++)
-        counter[i] = SPLAT(initial[i]);
-    for (uint32_t n = 0; n < count; n++) {
-        const VECTOR *entry = (const VECTOR *)(words + offsets[n]);
-        VECTOR carry = sums[0] & entry[0];
-        sums[0] ^= entry[0];
-        for (int i = 1; i < BITSLICE_ENTRY_BITS; i++) {
-            VECTOR next;
-            FULL_ADD(next, sums[i], entry[i], carry);
-            carry = next;
-        }
-        LANES_NAME(ripple)(counter, BITSLICE_ENTRY_BITS, bits, carry);
-    }
-    for (int i = 0; i < BITSLICE_ENTRY_BITS; i++)
-        counter[i] = sums[i];
-}
-
-/* Lanes where 2 * counter + odd >= total; total has bits + 1 planes. */
-INLINE VECTOR LANES_NAME(at_least)(uint64_t odd, const VECTOR *counter, const VECTOR *total, int bits) {
-    VECTOR result = SPLAT(odd) | ~total[0];
-    for (int i = 0; i < bits; i++)
-        result ^= (counter[i] ^ total[i + 1]) & (result ^ counter[i]);
-    return result;
-}
-
-/* The bit planes of a counter as one int64 per lane. */
-LANES_TARGET static void LANES_NAME(to_integers)(const VECTOR *counter, int bits, int64_t *values) {
-    for (int64_t lane = 0; lane < LANES; lane++)
-        values[lane] = 0;
-    for (int i = 0; i < bits; i++) {
-        const uint8_t *bytes = (const uint8_t *)&counter[i];
-        for (int64_t lane = 0; lane < LANES; lane++)
-            values[lane] |= (int64_t)((bytes[lane >> 3] >> (lane & 7)) & 1) << i;
-    }
-}
+#include "_bitslice_counters.h"
 
 /* Images (count, bytes) -> eight planes per byte; lanes beyond count are 0. */
-LANES_TARGET static void LANES_NAME(load_images)(const uint8_t *images, int64_t count, int64_t bytes, VECTOR *planes) {
+LANES_TARGET static void LANES_NAME(load_images)(const uint8_t *images, int64_t count,
+                                                 int64_t bytes, VECTOR *planes)
+{
     for (int64_t group = 0; group < LANES / 8; group++) {
         const int64_t here = count - group * 8 < 8 ? count - group * 8 : 8;
         for (int64_t at = 0; at < bytes; at++) {
@@ -144,23 +35,30 @@ LANES_TARGET static void LANES_NAME(load_images)(const uint8_t *images, int64_t 
 }
 
 /* A map of bits -> uint8 0/1 (count, elements). */
-LANES_TARGET static void LANES_NAME(store_bits)(const VECTOR *map, int64_t elements, int64_t count, uint8_t *output) {
+LANES_TARGET static void LANES_NAME(store_bits)(const VECTOR *map, int64_t elements, int64_t count,
+                                                uint8_t *output)
+{
     for (int64_t first = 0; first < elements; first += 64) {
         const int64_t last = first + 64 < elements ? first + 64 : elements;
         for (int64_t lane = 0; lane < count; lane++)
             for (int64_t at = first; at < last; at++)
-                output[lane * elements + at] = (((const uint8_t *)&map[at])[lane >> 3] >> (lane & 7)) & 1;
+                output[lane * elements + at] =
+                    (((const uint8_t *)&map[at])[lane >> 3] >> (lane & 7)) & 1;
     }
 }
 
-/* The window at (y, x) of a map of bits, taps in ky, kx, i order, then one vector of zeros; 0 outside the map. */
-LANES_TARGET static const VECTOR *LANES_NAME(gather_bits)(const bitslice_step *step, const VECTOR *map, int32_t y,
-                                                          int32_t x, VECTOR *words) {
+/* The window at (y, x) of a map of bits, taps in ky, kx, i order, then one vector of zeros; 0
+ * outside the map. */
+LANES_TARGET static const VECTOR *LANES_NAME(gather_bits)(const bitslice_step *step,
+                                                          const VECTOR *map, int32_t y, int32_t x,
+                                                          VECTOR *words)
+{
     const bitslice_window *window = &step->window;
     const int32_t channels = step->in_channels;
     VECTOR *to = words;
-    if (step->taps == window->in_height * window->in_width * channels && window->rows * window->columns == 1 &&
-        window->pad_top == 0 && window->pad_left == 0 && window->height == window->in_height)
+    if (step->taps == window->in_height * window->in_width * channels &&
+        window->rows * window->columns == 1 && window->pad_top == 0 && window->pad_left == 0 &&
+        window->height == window->in_height)
         return map; /* the window is the map: dense layers */
     for (int32_t ky = 0; ky < window->height; ky++) {
         const int32_t row = y * window->stride_y - window->pad_top + ky;
@@ -169,22 +67,28 @@ LANES_TARGET static const VECTOR *LANES_NAME(gather_bits)(const bitslice_step *s
             if (row < 0 || row >= window->in_height || column < 0 || column >= window->in_width)
                 memset(to, 0, (size_t)(channels * VECTOR_BYTES));
             else
-                memcpy(to, map + ((int64_t)row * window->in_width + column) * channels, (size_t)(channels * VECTOR_BYTES));
+                memcpy(to, map + ((int64_t)row * window->in_width + column) * channels,
+                       (size_t)(channels * VECTOR_BYTES));
         }
     }
     *to = SPLAT((uint64_t)0);
     return words;
 }
 
-/* Subset sums of the image window at (y, x): per group of taps 2^group entries; outside the image the zero point. */
-LANES_TARGET static void LANES_NAME(gather_sums)(const bitslice_step *step, const VECTOR *map, int32_t y, int32_t x,
-                                                 int32_t zero_point, VECTOR *table) {
+/* Subset sums of the image window at (y, x): per group of taps 2^group entries; outside the image
+ * the zero point. */
+LANES_TARGET static void LANES_NAME(gather_sums)(const bitslice_step *step, const VECTOR *map,
+                                                 int32_t y, int32_t x, int32_t zero_point,
+                                                 VECTOR *table)
+{
     const bitslice_window *window = &step->window;
     const int32_t channels = step->in_channels;
     const VECTOR none = SPLAT((uint64_t)0);
     for (int32_t tap = 0; tap < step->taps; tap++) {
-        const int32_t row = y * window->stride_y - window->pad_top + tap / (channels * window->width);
-        const int32_t column = x * window->stride_x - window->pad_left + tap / channels % window->width;
+        const int32_t row =
+            y * window->stride_y - window->pad_top + tap / (channels * window->width);
+        const int32_t column =
+            x * window->stride_x - window->pad_left + tap / channels % window->width;
         const int32_t member = tap % step->group;
         VECTOR *group = table + ((int64_t)(tap / step->group) << step->group) * BITSLICE_ENTRY_BITS;
         VECTOR *own = group + ((int64_t)BITSLICE_ENTRY_BITS << member);
@@ -192,7 +96,9 @@ LANES_TARGET static void LANES_NAME(gather_sums)(const bitslice_step *step, cons
             for (int i = 0; i < 8; i++)
                 own[i] = SPLAT((uint64_t)0 - (uint64_t)(zero_point >> i & 1));
         else
-            memcpy(own, map + (((int64_t)row * window->in_width + column) * channels + tap % channels) * 8,
+            memcpy(own,
+                   map +
+                       (((int64_t)row * window->in_width + column) * channels + tap % channels) * 8,
                    (size_t)(8 * VECTOR_BYTES));
         for (int i = 8; i < BITSLICE_ENTRY_BITS; i++)
             own[i] = none;
@@ -211,8 +117,9 @@ LANES_TARGET static void LANES_NAME(gather_sums)(const bitslice_step *step, cons
 }
 
 /* One output channel at one position: its lanes into every pool window that covers the position. */
-INLINE void LANES_NAME(emit_bits)(const bitslice_step *step, VECTOR lanes, int32_t channel, const int32_t *cover,
-                                  VECTOR *map) {
+INLINE void LANES_NAME(emit_bits)(const bitslice_step *step, VECTOR lanes, int32_t channel,
+                                  const int32_t *cover, VECTOR *map)
+{
     const VECTOR flip = SPLAT(step->flip[channel]);
     const VECTOR value = step->is_pooled && !step->pools_bits ? lanes : lanes ^ flip;
     for (int32_t y = cover[0]; y <= cover[1]; y++)
@@ -221,45 +128,56 @@ INLINE void LANES_NAME(emit_bits)(const bitslice_step *step, VECTOR lanes, int32
 }
 
 /* One output channel at one position, scaled: int32 into (count, elements) at element. */
-INLINE void LANES_NAME(emit_integers)(const bitslice_step *step, const VECTOR *counter, const int64_t *totals,
-                                      int64_t constant, int32_t channel, int64_t element, int64_t count,
-                                      int32_t *output) {
+INLINE void LANES_NAME(emit_integers)(const bitslice_step *step, const VECTOR *counter,
+                                      const int64_t *totals, int64_t constant, int32_t channel,
+                                      int64_t element, int64_t count, int32_t *output)
+{
     int64_t sums[BITSLICE_MOST_LANES];
     const int64_t elements = (int64_t)step->window.rows * step->window.columns * step->out_channels;
     LANES_NAME(to_integers)(counter, step->counter_bits, sums);
     for (int64_t lane = 0; lane < count; lane++) {
         const int64_t accumulator = step->factor * (2 * sums[lane] - totals[lane]) + constant;
-        output[lane * elements + element] = (int32_t)(accumulator * step->multiplier[channel] + step->bias[channel]);
+        output[lane * elements + element] =
+            (int32_t)(accumulator * step->multiplier[channel] + step->bias[channel]);
     }
 }
 
-LANES_TARGET static void LANES_NAME(run_position)(const bitslice_step *step, const char *words, int32_t border,
-                                                  const int32_t *cover, int64_t count, VECTOR *map, int32_t *output) {
+LANES_TARGET static void LANES_NAME(run_position)(const bitslice_step *step, const char *words,
+                                                  int32_t border, const int32_t *cover,
+                                                  int64_t count, VECTOR *map, int32_t *output)
+{
     VECTOR counter[BITSLICE_MOST_BITS], total[BITSLICE_MOST_BITS];
     int64_t totals[BITSLICE_MOST_LANES];
     const int bits = step->counter_bits;
-    const int64_t element = ((int64_t)cover[0] * step->window.columns + cover[2]) * step->out_channels;
+    const int64_t element =
+        ((int64_t)cover[0] * step->window.columns + cover[2]) * step->out_channels;
     const uint32_t *starts = step->starts;
     const uint32_t all = starts[step->out_channels];
     const uint64_t *initial = step->initial + (int64_t)border * step->out_channels * (bits + 1);
     void (*sum)(const char *, const uint32_t *, uint32_t, const uint64_t *, int, VECTOR *) =
         step->is_input ? LANES_NAME(count_entries) : LANES_NAME(count_words);
-    sum(words, step->offsets + all, starts[step->out_channels + 1] - all, step->initial_total, bits + 1, total);
+    sum(words, step->offsets + all, starts[step->out_channels + 1] - all, step->initial_total,
+        bits + 1, total);
     if (step->is_scaled)
         LANES_NAME(to_integers)(total, bits + 1, totals);
     for (int32_t channel = 0; channel < step->out_channels; channel++, initial += bits + 1) {
         const uint32_t first = starts[channel];
         sum(words, step->offsets + first, starts[channel + 1] - first, initial + 1, bits, counter);
         if (step->is_scaled)
-            LANES_NAME(emit_integers)(step, counter, totals, step->constant[(int64_t)border * step->out_channels + channel],
-                                      channel, element + channel, count, output);
+            LANES_NAME(emit_integers)(
+                step, counter, totals,
+                step->constant[(int64_t)border * step->out_channels + channel], channel,
+                element + channel, count, output);
         else
-            LANES_NAME(emit_bits)(step, LANES_NAME(at_least)(initial[0], counter, total, bits), channel, cover, map);
+            LANES_NAME(emit_bits)(step, LANES_NAME(at_least)(initial[0], counter, total, bits),
+                                  channel, cover, map);
     }
 }
 
-LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t zero_point, const VECTOR *from,
-                                              VECTOR *scratch, int64_t count, VECTOR *map, int32_t *output) {
+LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t zero_point,
+                                              const VECTOR *from, VECTOR *scratch, int64_t count,
+                                              VECTOR *map, int32_t *output)
+{
     const bitslice_window *pool = &step->pool;
     const int64_t elements = (int64_t)pool->rows * pool->columns * step->out_channels;
     if (!step->is_scaled)
@@ -267,12 +185,14 @@ LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t
     for (int32_t y = 0; y < step->window.rows; y++) {
         int32_t cover[4] = {y, y, 0, 0};
         if (step->is_pooled)
-            bitslice_cover(y, pool->height, pool->stride_y, pool->pad_top, pool->rows, &cover[0], &cover[1]);
+            bitslice_cover(y, pool->height, pool->stride_y, pool->pad_top, pool->rows, &cover[0],
+                           &cover[1]);
         for (int32_t x = 0; x < step->window.columns; x++) {
             const void *words = scratch;
             cover[2] = cover[3] = x;
             if (step->is_pooled)
-                bitslice_cover(x, pool->width, pool->stride_x, pool->pad_left, pool->columns, &cover[2], &cover[3]);
+                bitslice_cover(x, pool->width, pool->stride_x, pool->pad_left, pool->columns,
+                               &cover[2], &cover[3]);
             if (cover[0] > cover[1] || cover[2] > cover[3])
                 continue; /* between the windows of a pool */
             if (step->is_input)
@@ -280,8 +200,9 @@ LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t
             else
                 words = LANES_NAME(gather_bits)(step, from, y, x, scratch);
             LANES_NAME(run_position)(step, (const char *)words,
-                                     step->row_class[y] * step->column_classes + step->column_class[x], cover, count,
-                                     map, output);
+                                     step->row_class[y] * step->column_classes +
+                                         step->column_class[x],
+                                     cover, count, map, output);
         }
     }
     if (step->is_pooled && !step->pools_bits)
@@ -289,27 +210,32 @@ LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t
             map[at] ^= SPLAT(step->flip[at % step->out_channels]);
 }
 
-/* One block of at most LANES images. outputs[i]: where step i's output goes (uint8 bits or int32), or NULL. */
-LANES_TARGET static void LANES_NAME(bitslice_run)(const bitslice_program *program, const uint8_t *images, int64_t count,
-                                                  char *workspace, void **outputs) {
+/* One block of at most LANES images. outputs[i]: where step i's output goes (uint8 bits or int32),
+ * or NULL. */
+LANES_TARGET static void LANES_NAME(bitslice_run)(const bitslice_program *program,
+                                                  const uint8_t *images, int64_t count,
+                                                  char *workspace, void **outputs)
+{
     VECTOR *scratch = (VECTOR *)(workspace + program->scratch_offset);
-    LANES_NAME(load_images)(images, count, program->image_bytes, (VECTOR *)(workspace + program->map_offsets[0]));
+    LANES_NAME(load_images)(images, count, program->image_bytes,
+                            (VECTOR *)(workspace + program->map_offsets[0]));
     for (int32_t index = 0; index < program->step_count; index++) {
         const bitslice_step *step = &program->steps[index];
         const VECTOR *from = (const VECTOR *)(workspace + program->map_offsets[step->input]);
         VECTOR *map = (VECTOR *)(workspace + program->map_offsets[step->output]);
         if (step->is_scaled && outputs[index] == NULL)
             continue; /* no step reads integers */
-        LANES_NAME(run_step)(step, program->zero_point, from, scratch, count, map, (int32_t *)outputs[index]);
+        LANES_NAME(run_step)(step, program->zero_point, from, scratch, count, map,
+                             (int32_t *)outputs[index]);
         if (!step->is_scaled && outputs[index] != NULL)
-            LANES_NAME(store_bits)(map, program->map_vectors[step->output], count, (uint8_t *)outputs[index]);
+            LANES_NAME(store_bits)(map, program->map_vectors[step->output], count,
+                                   (uint8_t *)outputs[index]);
     }
 }
 
 #undef VECTOR_BYTES
 #undef LANES
 #undef INLINE
-#undef WORD
 #undef FULL_ADD
 #undef VECTOR
 #undef SPLAT

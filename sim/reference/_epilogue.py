@@ -11,20 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.vocabulary import BitArray, Epilogue, Pool, PoolStage, Scale, Threshold
-from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.reference._windows import Integers, window_views
 
 LOWEST = np.iinfo(np.int64).min  # below every accumulator
 
 
 def finish(
-    accumulators: Integers, pool: Pool | None, epilogue: Epilogue, where: str
+    accumulators: Integers, pool: Pool | None, epilogue: Epilogue
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
     """Accumulators (N, H, W, O) -> bits uint8 (N, H', W', O), or int32 logits of the same shape."""
     if pool is not None and pool.stage is PoolStage.ACC:
         accumulators = np.asarray(max_pool(accumulators, pool, LOWEST), np.int64)
     if isinstance(epilogue, Scale):
-        return apply_scale(accumulators, epilogue, where)
+        return apply_scale(accumulators, epilogue)
     bits = apply_threshold(accumulators, epilogue)
     if pool is not None and pool.stage is PoolStage.BIT:
         bits = np.asarray(max_pool(bits, pool, 0), np.uint8)
@@ -45,15 +44,7 @@ def apply_threshold(accumulators: Integers, threshold: Threshold) -> BitArray:
     return (accumulators >= threshold.thresholds).astype(np.uint8) ^ threshold.flip
 
 
-def apply_scale(accumulators: Integers, scale: Scale, where: str) -> npt.NDArray[np.int32]:
+def apply_scale(accumulators: Integers, scale: Scale) -> npt.NDArray[np.int32]:
     """``acc * m + b`` per channel; a verified program stays inside int32."""
     logits = accumulators * scale.multiplier.astype(np.int64) + scale.bias.astype(np.int64)
-    limits = np.iinfo(np.int32)
-    if logits.size and (logits.min() < limits.min or logits.max() > limits.max):
-        raise PicobnnError(
-            ErrorId.PROGRAM_INVALID,
-            f"logits reach {logits.min()} to {logits.max()}, outside int32.",
-            where=where,
-            remedy="Verify the program, or choose a smaller multiplier.",
-        )
     return logits.astype(np.int32)

@@ -25,4 +25,4 @@ def run_binary_conv2d(
     outside = -1.0 if step.pad_mode is PadMode.MINUS_ONE else 0.0
     padded = pad_map(signs(bits), step.window, outside)
     accumulators = convolve(padded, signs(step.weights), step.window)
-    return finish(accumulators, step.pool, step.epilogue, step.name)
+    return finish(accumulators, step.pool, step.epilogue)

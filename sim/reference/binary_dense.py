@@ -23,4 +23,4 @@ def run_binary_dense(
     """Bits or logits (N, 1, 1, O) of a batch of maps (N, H, W, C) of 0/1."""
     rows = signs(bits).reshape(len(bits), 1, 1, step.weights.size // len(step.weights))
     accumulators = multiply_exactly(rows, signs(step.weights))
-    return finish(accumulators, None, step.epilogue, step.name)
+    return finish(accumulators, None, step.epilogue)

@@ -23,4 +23,4 @@ def run_input_conv2d(
     """Bits or logits of a batch of images (N, H, W, C); ``zero_point`` 0 to 255."""
     values = images.astype(np.float64) - float(zero_point)
     accumulators = convolve(pad_map(values, step.window, 0.0), signs(step.weights), step.window)
-    return finish(accumulators, step.pool, step.epilogue, step.name)
+    return finish(accumulators, step.pool, step.epilogue)

@@ -262,6 +262,16 @@ V7M_KERNELS = (
             "cortex-m33": 187,
         },
     ),
+    Kernel(
+        "kernel_wide_page",
+        3,
+        {
+            "cortex-m3": 4,  # 1, 1, 2
+            "cortex-m4": 4,
+            "cortex-m33": 4,
+            "cortex-m7": 2,  # ADD | ADD BX
+        },
+    ),
 )
 
 

@@ -250,13 +250,22 @@ static void watch_mark(struct qemu_plugin_insn *instruction)
     }
 }
 
+/* Bytes of a Thumb instruction, from its first halfword. QEMU's own size is too large for the last
+ * instruction of a page: it has looked one halfword ahead and counts that too. */
+static uint32_t thumb_size(const struct qemu_plugin_insn *instruction)
+{
+    const uint8_t *bytes = qemu_plugin_insn_data(instruction);
+
+    return bytes[1] >> 3 >= 0x1D ? 4u : 2u;
+}
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t count = qemu_plugin_tb_n_insns(tb);
     struct qemu_plugin_insn *first = qemu_plugin_tb_get_insn(tb, 0);
     struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
     uint32_t start = (uint32_t)qemu_plugin_insn_vaddr(first);
-    uint32_t end = (uint32_t)(qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last));
+    uint32_t end = (uint32_t)qemu_plugin_insn_vaddr(last) + thumb_size(last);
 
     (void)id;
     watch_mark(first);

@@ -100,6 +100,7 @@ function model_run
     step    kernel_base_update, data + 16
     step    kernel_word_loop, 32
     step    kernel_popcount, data
+    step    kernel_wide_page, 0
 #endif
     pop     {r4, pc}
     .size model_run, . - model_run

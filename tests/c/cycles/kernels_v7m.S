@@ -109,4 +109,17 @@ kernel kernel_popcount
 2:  movs    r0, #0
     pop     {r4, pc}
     ends kernel_popcount
+
+    /* A wide instruction over the end of a page: the emulator has looked at its first half when it
+     * ends the block in front of it. */
+    .balign 1024
+    .space 1018
+    .global kernel_wide_page
+    .type kernel_wide_page, %function
+    .thumb_func
+kernel_wide_page:
+    add.w   r2, r0, r1
+    add.w   r3, r2, #1
+    bx      lr
+    ends kernel_wide_page
 #endif

@@ -114,7 +114,7 @@ class ExecutorName(str, Enum):
 
 
 class VerifySection(_Section):
-    """What is compared. ``vectors = 0`` takes every held-out image; the emulator takes the first ``emulator_vectors``."""
+    """What is compared. ``vectors = 0``: every held-out image; the emulator takes the first ``emulator_vectors``."""
 
     on: tuple[ExecutorName, ...] = tuple(ExecutorName)
     vectors: Annotated[int, Field(ge=0)] = 0
@@ -203,7 +203,9 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
         value = text.strip()
     table = document.setdefault(section, {})
     if not isinstance(table, dict):
-        raise PicobnnError(ErrorId.CONFIG_VALUE, f"'{section}' is not a section.", where="--set", remedy="Use [section].")
+        raise PicobnnError(
+            ErrorId.CONFIG_VALUE, f"'{section}' is not a section.", where="--set", remedy="Use [section]."
+        )
     table[key] = value
 
 

@@ -35,7 +35,9 @@ def _info(call: Invocation, name: Name) -> None:
     result = data_info(name, _root(call))
     facts = result.datasets[0]
     lines = [f"{facts.title} ({facts.name})", f"licence: {facts.licence}", f"source: {facts.source}", facts.split]
-    call.finish(result, tables=lines, next_command=f"picobnn data get {name}" if facts.folder is None else "picobnn train")
+    call.finish(
+        result, tables=lines, next_command=f"picobnn data get {name}" if facts.folder is None else "picobnn train"
+    )
 
 
 def _get(call: Invocation, name: Name) -> None:

@@ -34,6 +34,4 @@ def invoke(
         ("file bytes", result.file_bytes),
         ("golden vectors", result.golden_vectors),
     ]
-    call.finish(
-        result, tables=[make_table("", ("", ""), rows)], next_command=f"picobnn verify --run {directory.path}"
-    )
+    call.finish(result, tables=[make_table("", ("", ""), rows)], next_command=f"picobnn verify --run {directory.path}")

@@ -25,7 +25,9 @@ def invoke(
     call: Invocation,
     run: RunOption = None,
     model: ModelOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: the run's firmware/<board>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; default: the run's firmware/<board>.")
+    ] = None,
     board: BoardOption = None,
     kernels: KernelsOption = None,
     optimize: OptimizeOption = None,

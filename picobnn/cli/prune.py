@@ -23,7 +23,9 @@ def invoke(
 
     directory = find_run(call.config, run)
     result = prune(call.config, directory, show_progress=not (call.quiet or call.json))
-    rows: list[tuple[object, ...]] = [(layer["name"], f"{layer['kept']} of {layer['total']}") for layer in result.layers]
+    rows: list[tuple[object, ...]] = [
+        (layer["name"], f"{layer['kept']} of {layer['total']}") for layer in result.layers
+    ]
     rows += [
         ("filters removed", f"{result.filters_removed:.1%}"),
         ("multiply-accumulates removed", f"{result.macs_removed:.1%}"),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from picobnn.config import Config
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.flow.image import build_outcome, golden_vectors, load_program, make_image, make_plan_for
-from picobnn.flow.train import Say, silent
+from picobnn.flow.progress import Say, silent
 
 if TYPE_CHECKING:
     from picobnn.codegen.plan import Plan
@@ -109,7 +109,9 @@ def analyze(
     for name in boards:
         board = load_board(name)
         say(f"analyzing on {board.id} ({board.target.core})")
-        analyses.append(_analyze_board(config, make_plan_for(program, board.target, config), board, golden, with_cycles))
+        analyses.append(
+            _analyze_board(config, make_plan_for(program, board.target, config), board, golden, with_cycles)
+        )
     return Analysis(
         program=str(program_path),
         model_hash=model_hash(program).hex(),

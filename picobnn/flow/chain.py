@@ -18,10 +18,11 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import write_json
 from picobnn.flow.image import golden_vectors, load_program, make_image
 from picobnn.flow.profile import ProfileOutcome, profile_image
+from picobnn.flow.progress import Say, silent
 from picobnn.flow.report import Report, report
 from picobnn.flow.run_directory import RunDirectory
 from picobnn.flow.steps import ChainStep
-from picobnn.flow.train import Say, read_result, silent
+from picobnn.flow.train import read_result
 from picobnn.flow.vectors import read_vectors
 from picobnn.flow.verify import request_of, verify
 
@@ -156,7 +157,13 @@ class ProfilesOutcome:
 
 
 def profile_boards(
-    config: Config, program_path: Path, golden: Path, boards: Sequence[str], run: RunDirectory | None, *, say: Say = silent
+    config: Config,
+    program_path: Path,
+    golden: Path,
+    boards: Sequence[str],
+    run: RunDirectory | None,
+    *,
+    say: Say = silent,
 ) -> ProfilesOutcome:
     """Profile a program on boards, one image each; with a run, images and results go into its folder.
 

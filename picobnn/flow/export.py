@@ -71,9 +71,7 @@ def load_network(checkpoint: Path) -> Network:
     return restore_model(read_checkpoint(checkpoint), where=str(checkpoint))
 
 
-def export_program(
-    network: Network, name: str, images: npt.NDArray[np.uint8]
-) -> tuple[Program, npt.NDArray[np.int32]]:
+def export_program(network: Network, name: str, images: npt.NDArray[np.uint8]) -> tuple[Program, npt.NDArray[np.int32]]:
     """The network's integer program with densities counted on ``images``, and its logits on them, int32 (N, O)."""
     from dataclasses import replace
 

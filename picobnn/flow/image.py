@@ -104,12 +104,12 @@ def make_plan_for(program: Program, target: Target, config: Config) -> Plan:
     from picobnn.codegen.plan import Kernels, Optimize
     from picobnn.codegen.select import make_plan
 
-    return make_plan(
-        program, target, kernels=Kernels(config.target.kernels), optimize=Optimize(config.target.optimize)
-    )
+    return make_plan(program, target, kernels=Kernels(config.target.kernels), optimize=Optimize(config.target.optimize))
 
 
-def generate(program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None) -> GenerateOutcome:
+def generate(
+    program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None
+) -> GenerateOutcome:
     """Write the firmware project of ``program`` for a board; leaves the folder alone when it already holds just that.
 
     Raises E_UNKNOWN_BOARD, E_NO_STRATEGY, E_USAGE (prefix), E_FILE_UNWRITABLE.

@@ -113,7 +113,8 @@ def ranking_batches(dataset: Dataset, batch_size: int) -> Batches:
 
     images = images_tensor(dataset.train.images[:RANKING_IMAGES])
     labels = torch.from_numpy(dataset.train.labels[:RANKING_IMAGES])
-    return list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+    starts = range(0, len(labels), batch_size)
+    return [(images[start : start + batch_size], labels[start : start + batch_size]) for start in starts]
 
 
 def as_network(model: nn.Module) -> Network:

@@ -41,7 +41,7 @@ class Report:
 
 
 def report(run: RunDirectory) -> Report:
-    """Collect the run's results and write ``report.json`` and ``report.txt``. Raises E_FILE_MISSING for an empty run."""
+    """Collect the run's results, write ``report.json`` and ``report.txt``. Raises E_FILE_MISSING for an empty run."""
     train, prune = read_result(run.train_result), read_result(run.prune_result)
     verify = read_result(run.verify_result)
     profiles = tuple(_results(run, "profile-*.json"))
@@ -74,13 +74,15 @@ def report_text(result: Report) -> str:
         p = result.prune
         kept = ", ".join(f"{layer['name']} {layer['kept']}/{layer['total']}" for layer in p["layers"])
         lines.append(
-            f"pruned  by {p['method']}: {p['filters_removed']:.1%} of filters, {p['macs_removed']:.1%} of MACs removed; "
-            f"test accuracy {p['test_accuracy']:.4f}; kept {kept}"
+            f"pruned  by {p['method']}: {p['filters_removed']:.1%} of filters and {p['macs_removed']:.1%} of MACs "
+            f"removed; test accuracy {p['test_accuracy']:.4f}; kept {kept}"
         )
     if result.verify is not None:
         lines += ["", f"equality with the reference, model {result.verify['model_hash'][:16]}"]
         for r in result.verify["results"]:
-            lines.append(f"  {r['executor']:<28} equal on {r['vectors'] - r['mismatches']:,} of {r['vectors']:,} vectors")
+            lines.append(
+                f"  {r['executor']:<28} equal on {r['vectors'] - r['mismatches']:,} of {r['vectors']:,} vectors"
+            )
         lines += [f"  {name} skipped: {why}" for name, why in result.verify["skipped"].items()]
     for profile in result.profiles:
         lines += ["", *profile_lines(profile)]
@@ -95,9 +97,9 @@ def profile_lines(profile: dict[str, Any]) -> list[str]:
     label = "no cycle model" if profile["cycles"] is None else f"{profile['cycles']:,} cycles modelled"
     if band is not None:
         label += f" (+-{band:g} %, zero wait states)"
+    sizes = ", ".join(f"{name} {build[f'{name}_bytes']:,} B" for name in ("flash", "ram", "weight"))
     lines = [
-        f"{profile['board']} ({profile['core']}): flash {build['flash_bytes']:,} B, RAM {build['ram_bytes']:,} B, "
-        f"weights {build['weight_bytes']:,} B, {profile['instructions']:,} instructions counted, {label}"
+        f"{profile['board']} ({profile['core']}): {sizes}, {profile['instructions']:,} instructions counted, {label}"
     ]
     lines += [
         f"  {layer['name']:<16} {layer['macs']:>12,} MACs {layer['instructions']:>12,} instructions "

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +88,9 @@ def load_data(config: Config) -> Dataset:
 
 def training_threads(config: Config) -> int:
     """``train.threads``, or every core that this process may use."""
-    return config.train.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if config.train.threads:
+        return config.train.threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
@@ -98,10 +99,3 @@ def read_result(path: Path) -> dict[str, Any] | None:
         return None
     loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return loaded
-
-
-Say = Callable[[str], None]
-
-
-def silent(_text: str) -> None:
-    """The ``say`` of callers that want no progress."""

@@ -49,10 +49,10 @@ def read_vectors(path: Path) -> Vectors:
             vectors = Vectors(archive["images"], archive["labels"], archive["logits"])
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise _bad_format(path, str(error)) from None
-    kinds = (vectors.images.dtype, vectors.labels.dtype, vectors.logits.dtype)
+    kinds = [str(array.dtype) for array in (vectors.images, vectors.labels, vectors.logits)]
     ranks = (vectors.images.ndim, vectors.labels.ndim, vectors.logits.ndim)
     lengths = {len(vectors.images), len(vectors.labels), len(vectors.logits)}
-    if kinds != (np.uint8, np.int64, np.int32) or ranks != (4, 1, 2) or len(lengths) != 1 or not len(vectors):
+    if kinds != ["uint8", "int64", "int32"] or ranks != (4, 1, 2) or len(lengths) != 1 or not len(vectors):
         raise _bad_format(path, "arrays of unexpected type, rank or length")
     return vectors
 

@@ -21,8 +21,9 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.flow.compare import ExecutorResult, StepOutputs, compare_steps
 from picobnn.flow.extras import has_train
 from picobnn.flow.image import MANIFEST, build, find_program, golden_vectors, load_program, make_image, make_plan_for
+from picobnn.flow.progress import Say, silent
 from picobnn.flow.run_directory import RunDirectory
-from picobnn.flow.train import Say, load_data, silent
+from picobnn.flow.train import load_data
 
 if TYPE_CHECKING:
     from picobnn.codegen.program import Program

@@ -30,7 +30,7 @@ from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv
 from picobnn.codegen.vocabulary import ElementKind, PadMode, Pool, PoolStage, Scale, Shape, Threshold, Window
 from picobnn.sim.executor import CythonExecutor, Simd
 
-BATCHES = (128, 256, 512)  # PyTorch's own best is found first
+BATCHES = (64, 128, 256, 512)  # PyTorch's own best is found first
 IMAGES_CYTHON = 8192
 IMAGES_TORCH = 2048
 

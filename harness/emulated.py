@@ -15,6 +15,7 @@ from picobnn.toolchain import read_build_id
 
 _PATIENCE = 10.0
 _START_S = 5.0
+_GRACE_S = 1.0
 _CONNECTION = (ErrorId.DISCONNECTED, ErrorId.NO_ANSWER, ErrorId.PORT_MISSING)
 
 
@@ -66,5 +67,5 @@ def flash_emulated(
                 yield session
         except PicobnnError as error:
             if error.error_id in _CONNECTION:
-                emulator.check()
+                emulator.check(grace_s=_GRACE_S)
             raise

@@ -123,5 +123,9 @@ class Link:
 
     def close(self) -> None:
         """Closes the port; never raises."""
+        # pyserial forgets the socket of a lost connection without closing it.
+        connection = getattr(self._port, "_socket", None)
         with contextlib.suppress(serial.SerialException, OSError, _termios_error):
             self._port.close()
+        if isinstance(connection, socket.socket):
+            connection.close()

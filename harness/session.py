@@ -155,21 +155,26 @@ class Session(Conversation):
             sum=fields["sum"],
         )
 
+    def layers_requests(self) -> list[Request]:
+        """The LAYERS requests that bring one row per step."""
+        room = (self.hello.max_payload - message_struct("layers_reply").size) // message_struct("layer_row").size
+        firsts = range(0, self.hello.step_count, room)
+        return [(Command.LAYERS, pack_message("layers_request", first_step=first)) for first in firsts]
+
+    def layer_rows(self, payload: bytes) -> list[LayerRow]:
+        """The rows in an answer to LAYERS."""
+        row = message_struct("layer_row")
+        count = self.fields("layers_reply", payload)["rows"]
+        body = payload[message_struct("layers_reply").size :]
+        if count == 0 or len(body) != count * row.size:
+            raise self.malformed("LAYERS")
+        return [
+            LayerRow(**unpack_message("layer_row", body[at : at + row.size])) for at in range(0, len(body), row.size)
+        ]
+
     def layers(self) -> list[LayerRow]:
         """Ticks and CRC-32 of every step of the last traced RUN; count 0 for steps that it did not reach."""
-        rows: list[LayerRow] = []
-        row = message_struct("layer_row")
-        while len(rows) < self.hello.step_count:
-            payload = self.request(Command.LAYERS, pack_message("layers_request", first_step=len(rows)))
-            count = self.fields("layers_reply", payload)["rows"]
-            body = payload[message_struct("layers_reply").size :]
-            if count == 0 or len(body) != count * row.size:
-                raise self.malformed("LAYERS")
-            rows += [
-                LayerRow(**unpack_message("layer_row", body[at : at + row.size]))
-                for at in range(0, len(body), row.size)
-            ]
-        return rows
+        return [row for request in self.layers_requests() for row in self.layer_rows(self.request(*request))]
 
     def read_request(self, tensor: TensorId, offset: int, length: int) -> Request:
         """One READ request."""

@@ -85,6 +85,11 @@ def check_image_size(session: Session, size_bytes: int, count: int = 1) -> None:
 
 def trace_image(session: Session, image: bytes, *, timeout_s: float = _RUN_S) -> list[LayerRow]:
     """Runs one image with the layer trace; one row per step."""
+    layers = session.layers_requests()
+    requests = [*session.upload_requests(image), session.run_request(trace=True), *layers]
+    answers = session.send_ahead(requests, budget_s=timeout_s)
+    if answers is not None:
+        return [row for answer in answers[-len(layers) :] for row in session.layer_rows(answer)]
     session.upload(image)
     session.run(trace=True, timeout_s=timeout_s)
     return session.layers()

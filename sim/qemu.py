@@ -63,6 +63,11 @@ class EmulatedBoard:
         return f"socket://127.0.0.1:{self._port}"
 
     @property
+    def process_id(self) -> int:
+        """The emulator's process. Valid inside the context."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
     def stderr(self) -> str:
         """What the emulator has said so far."""
         if self._stderr is None:
@@ -136,11 +141,13 @@ class EmulatedBoard:
             remedy="Check that the image was built for this board.",
         )
 
-    def check(self) -> None:
-        """Raises E_EMULATOR_FAILED with what QEMU said if its process has ended."""
+    def check(self, grace_s: float = 0.0) -> None:
+        """Raises E_EMULATOR_FAILED with what QEMU said if its process has ended, or ends within ``grace_s``."""
         if self._process is None:
             raise self._failure("the emulator was not started")
-        code = self._process.poll()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=grace_s)
+        code = self._process.returncode
         if code is not None:
             raise self._failure(f"QEMU ended with code {code}")
 

@@ -70,12 +70,12 @@ picobnn_status stub_run(void *arena, size_t arena_bytes, const uint8_t *input) {
 }
 """
 
-_CRASH = "(input[i] == 77u ? *(volatile const uint32_t *)(uintptr_t)0xF0000000u : (uint32_t)(input[i] >= 128u))"
+_CRASH = "(input[i] == 77u ? (__builtin_trap(), 0u) : (uint32_t)(input[i] >= 128u))"
 
 
 def stub_files(*, wrong_pixel: int | None = None, crashing: bool = False) -> tuple[SourceFile, ...]:
     """The model's sources and the runtime header. ``wrong_pixel`` plants a wrong bit at that index of step 0;
-    ``crashing`` reads an address without memory where a pixel is 77."""
+    ``crashing`` executes an undefined instruction where a pixel is 77."""
     test = _CRASH if crashing else "input[i] >= 128u"
     if wrong_pixel is not None:
         test = f"(uint32_t)({test}) ^ (uint32_t)(i == {wrong_pixel}u)"

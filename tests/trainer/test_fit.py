@@ -21,7 +21,7 @@ from picobnn.trainer.layers import BinaryWeightLayer
 from picobnn.trainer.models import Network, build_model
 from picobnn.trainer.schedule import learning_rate_at
 from picobnn.trainer.step import EXECUTIONS, Execution, MemoryFormat, Precision
-from picobnn.trainer.throughput import choose_execution, images_per_second
+from picobnn.trainer.throughput import choose_execution, images_per_second, near_best
 
 _SMALL = {"widths": [8, 12, 12]}
 _PINNED = FitOptions(
@@ -192,6 +192,13 @@ def test_timing_leaves_the_network_and_the_random_state(few: Dataset) -> None:
     assert torch.equal(torch.get_rng_state(), random)
     only = choose_execution(model, images, labels, precision=Precision.FLOAT32)
     assert only.precision is Precision.FLOAT32
+
+
+def test_of_two_equally_fast_executions_the_plainer_is_taken() -> None:
+    plain, low = (Execution(precision, MemoryFormat.CHANNELS_LAST) for precision in Precision)
+    assert near_best({plain: 98.0, low: 100.0}) == plain
+    assert near_best({plain: 96.0, low: 100.0}) == low
+    assert near_best({low: 100.0}) == low
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100])

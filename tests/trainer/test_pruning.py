@@ -52,7 +52,7 @@ def _batches(seed: int = 0, count: int = 2):
 
 def _digits(seed: int = 0):
     torch.manual_seed(seed)
-    return build_model("digits_cnn").eval()
+    return build_model("digits_cnn", {"widths": [16, 32, 32]}).eval()
 
 
 def _state(model: nn.Module):
@@ -238,7 +238,7 @@ def test_digits_survive_pruning_and_a_checkpoint(tmp_path):
     """35 % of the filters go; a few seconds of retraining keep at least 95 % on the test split."""
     dataset = load_dataset("digits")
     seed_everything(0)
-    model = build_model("digits_cnn")
+    model = build_model("digits_cnn", {"widths": [16, 32, 32]})
     fit(model, dataset, FitOptions(epochs=20, batch_size=64, seed=0))
     started = time.perf_counter()
     small, report = prune(

@@ -165,6 +165,9 @@ def _pointer(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
 
 def _unpack(rows: npt.NDArray[np.uint8], shape: Shape, layout: Layout) -> StepOutput:
     """Stored tensors (N, bytes) -> (N, H, W, C); N maps are stored like one map N times as high."""
+    if not len(rows):
+        nothing = np.zeros((0, shape.height, shape.width, shape.channels), np.uint8)
+        return nothing.astype(np.int32) if layout is Layout.HWC_INT32 else nothing
     tall = Shape(len(rows) * shape.height, shape.width, shape.channels)
     values = load_tensor(np.ascontiguousarray(rows).tobytes(), tall, layout)
     values = values.reshape(len(rows), shape.height, shape.width, shape.channels)

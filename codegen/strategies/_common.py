@@ -112,8 +112,8 @@ def refuse_conv2d(step: Conv2dStep, program: Program) -> Refusal | None:
         return Refusal(f"a size of {largest} is above {MAX_EXTENT}")
     if step.pool is None:
         return None
-    if step.pool.stage is PoolStage.BIT and isinstance(step.epilogue, Scale):
-        return Refusal("a pool on bits cannot come before a scale")
+    if isinstance(step.epilogue, Scale):
+        return Refusal("a pool cannot come before a scale")
     rows, columns = step.window.output_size(shape.height, shape.width)
     pool = step.pool.window
     spans = (

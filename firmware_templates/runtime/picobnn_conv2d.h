@@ -47,14 +47,6 @@ PICOBNN_INLINE void picobnn_merge_bits(uint32_t *word, uint32_t bits, uint32_t i
     *word = is_first ? bits : *word | bits;
 }
 
-/* Puts one accumulator of a pool position into the running maximum. */
-PICOBNN_INLINE void picobnn_merge_sum(int32_t *sum, int32_t value, uint32_t is_first)
-{
-    if (is_first || value > *sum) {
-        *sum = value;
-    }
-}
-
 /* ACC pool: the flip comes after the OR of the compares. Padding bits of flips are 0. */
 PICOBNN_INLINE void picobnn_flip_words(uint32_t *words, const uint32_t *flips, uint32_t count)
 {

@@ -196,11 +196,12 @@ PICOBNN_INLINE void sums_of_patch(const void *context, const void *scratch, uint
     const uint32_t last_groups = groups_of_last_word(layer);
     const uint32_t *w = layer->weights;
 
+    (void)is_first; /* there is no pool before a scale */
     for (uint32_t left = layer->count; left != 0u; --left) {
         const int32_t sum = sum_filter(w, w + words - 1u, (const int32_t *)scratch, last_groups);
 
         w += words;
-        picobnn_merge_sum((int32_t *)pixel++, sum, is_first);
+        *pixel++ = (uint32_t)sum;
     }
 }
 

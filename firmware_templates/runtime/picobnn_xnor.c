@@ -195,7 +195,7 @@ static void run_filters_to_bits(const picobnn_xnor_filters *filters, const uint3
 
 /* The same to accumulators. */
 static void run_filters_to_sums(const picobnn_xnor_filters *filters, const uint32_t *bits,
-                                uint32_t patches, int32_t *pixel, uint32_t is_first)
+                                uint32_t patches, int32_t *pixel)
 {
     const uint32_t words = filters->words;
     const uint32_t *w = filters->weights;
@@ -205,7 +205,7 @@ static void run_filters_to_sums(const picobnn_xnor_filters *filters, const uint3
 
         mismatches += patches == 1u ? mismatches : mismatches_of(w, bits + words, words);
         w += words;
-        picobnn_merge_sum(pixel++, (int32_t)(filters->taps - mismatches), is_first);
+        *pixel++ = (int32_t)(filters->taps - mismatches);
     }
 }
 
@@ -310,7 +310,8 @@ PICOBNN_INLINE void sums_of_patch(const void *context, const void *scratch, uint
     const picobnn_xnor_conv2d_layer *layer = (const picobnn_xnor_conv2d_layer *)context;
     const patch_scratch *patch = (const patch_scratch *)scratch;
 
-    run_filters_to_sums(&layer->filters, patch->bits, patch->count, (int32_t *)pixel, is_first);
+    (void)is_first; /* there is no pool before a scale */
+    run_filters_to_sums(&layer->filters, patch->bits, patch->count, (int32_t *)pixel);
 }
 
 PICOBNN_INLINE void finish_bits(const void *context, uint32_t *pixel)
@@ -372,6 +373,6 @@ void picobnn_xnor_dense_scale(const picobnn_xnor_dense_layer *layer, const uint3
 {
     const picobnn_xnor_filters *filters = &layer->filters;
 
-    run_filters_to_sums(filters, dense_bits(layer, input, scratch), 1u, output, 1u);
+    run_filters_to_sums(filters, dense_bits(layer, input, scratch), 1u, output);
     picobnn_scale_sums(output, filters->multipliers, filters->biases, filters->count);
 }

@@ -104,19 +104,23 @@ class BudgetSection(_Section):
 
 
 class ExecutorName(str, Enum):
-    """The executors of the equality chain that need no real board."""
+    """The executors of the equality chain. ``device`` is firmware behind a serial port, any pyserial URL."""
 
     TORCH = "torch"
     REFERENCE = "reference"
     CYTHON = "cython"
     HOST = "host"
     EMULATOR = "emulator"
+    DEVICE = "device"
+
+
+WITHOUT_A_BOARD = tuple(name for name in ExecutorName if name is not ExecutorName.DEVICE)
 
 
 class VerifySection(_Section):
     """What is compared. ``vectors = 0``: every held-out image; the emulator takes the first ``emulator_vectors``."""
 
-    on: tuple[ExecutorName, ...] = tuple(ExecutorName)
+    on: tuple[ExecutorName, ...] = WITHOUT_A_BOARD
     vectors: Annotated[int, Field(ge=0)] = 0
     emulator_vectors: Annotated[int, Field(ge=1)] = 100
     boards: tuple[str, ...] = ()

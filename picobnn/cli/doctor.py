@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from picobnn.cli.common import Invocation, make_table
+from picobnn.cli.common import Invocation
 
 NAME = "doctor"
 
@@ -13,9 +13,9 @@ def invoke(call: Invocation) -> None:
     from picobnn.flow.doctor import doctor
 
     result = doctor()
-    rows = [("ok" if c.found else "missing", c.name, c.detail, c.needed_for) for c in result.checks]
-    table = make_table("", ("", "what", "found", "needed for"), rows)
-    for column in table.columns:
-        column.justify = "left"
-    remedies = [f"{check.name}: {check.remedy}" for check in result.checks if not check.found]
-    call.finish(result, tables=[table, *remedies], next_command="picobnn demo")
+    lines = [
+        f"{'ok' if check.found else 'missing':<8} {check.name:<18} {check.detail}  ({check.needed_for})"
+        for check in result.checks
+    ]
+    remedies = [f"to get {check.name}: {check.remedy}" for check in result.checks if not check.found]
+    call.finish(result, tables=[*lines, *remedies], next_command="picobnn demo")

@@ -19,10 +19,15 @@ def invoke(
     run: RunOption = None,
     model: ModelOption = None,
     on: Annotated[
-        str | None, typer.Option("--on", help="Executors, comma-separated: torch,reference,cython,host,emulator.")
+        str | None,
+        typer.Option("--on", help="Executors, comma-separated: torch,reference,cython,host,emulator,device."),
     ] = None,
     board: Annotated[str | None, typer.Option("--board", help="Emulated boards, comma-separated.")] = None,
     vectors: Annotated[int | None, typer.Option("--vectors", min=1, help="Images to compare; default: all.")] = None,
+    port: Annotated[
+        str | None,
+        typer.Option("--port", help="Serial port or pyserial URL of firmware that runs; implies --on device."),
+    ] = None,
     firmware: Annotated[
         Path | None, typer.Option("--firmware", help="Run this generated project on the emulator instead of a new one.")
     ] = None,
@@ -36,8 +41,9 @@ def invoke(
 
     directory = None if model is not None else find_run(call.config, run)
     config = run_config(directory, call.config) if directory is not None else call.config
-    request = request_of(config, split_list(on), split_list(board))
-    request = replace(request, vectors=vectors or request.vectors, firmware=firmware)
+    names = split_list(on) or (("device",) if port is not None else ())
+    request = request_of(config, names, split_list(board))
+    request = replace(request, vectors=vectors or request.vectors, firmware=firmware, port=port)
     result = verify(config, request, run=directory, model=model, say=call.say)
     if directory is not None:
         write_json(directory.verify_result, result.as_dict())

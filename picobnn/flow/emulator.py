@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The firmware on an emulated board, compared step by step with the reference.
+"""The firmware on an emulated board, or behind a port, compared step by step with the reference.
 
 Every image's layer trace carries the CRC-32 of every step's output as stored; the reference is packed into the
 plan's layouts and must give the same. The first difference is then read back and named with both values.
@@ -18,6 +18,7 @@ from picobnn.flow.image import Image
 
 if TYPE_CHECKING:
     from picobnn.codegen.program import Program
+    from picobnn.harness.session import Session
 
 
 def compare_on_emulator(
@@ -29,13 +30,35 @@ def compare_on_emulator(
     raises.
     """
     from picobnn.codegen.bnn_file import model_hash
+    from picobnn.harness.emulated import flash_emulated
+
+    with flash_emulated(image.board, image.built.elf, model_hash=model_hash(program)) as session:
+        return _compare(f"emulator:{image.board.id}", session, program, images, expected)
+
+
+def compare_on_device(
+    url: str, program: Program, images: npt.NDArray[np.uint8], expected: StepOutputs
+) -> ExecutorResult:
+    """The same with firmware that runs already, behind the serial port ``url`` (any pyserial URL)."""
+    from picobnn.codegen.bnn_file import model_hash
+    from picobnn.harness.emulated import confirm_model
+    from picobnn.harness.session import Session
+
+    with Session.open(url) as session:
+        confirm_model(session, model_hash(program))
+        return _compare(f"device:{url}", session, program, images, expected)
+
+
+def _compare(
+    name: str, session: Session, program: Program, images: npt.NDArray[np.uint8], expected: StepOutputs
+) -> ExecutorResult:
     from picobnn.codegen.pack import load_tensor, store_tensor
     from picobnn.codegen.plan import Layout
-    from picobnn.harness.emulated import flash_emulated
+    from picobnn.harness.protocol import InfoKind
     from picobnn.harness.vectors import StepDifference, find_difference
 
-    name = f"emulator:{image.board.id}"
-    layouts = [Layout(step.output_layout) for step in image.manifest.steps]
+    stored_as = {layout.name: layout for layout in Layout}
+    layouts = [stored_as[session.info(InfoKind.STEP, step).layout.name] for step in range(session.hello.step_count)]
     wrong = 0
     first: Difference | None = None
 
@@ -50,11 +73,10 @@ def compare_on_emulator(
         return Difference(name, number, found.step, step.name, step.source, (y, x, channel), want, have)
 
     began = time.perf_counter()
-    with flash_emulated(image.board, image.built.elf, model_hash=model_hash(program)) as session:
-        for number, picture in enumerate(images):
-            stored = [store_tensor(output[number], layout) for output, layout in zip(expected, layouts, strict=True)]
-            found = find_difference(session, picture.tobytes(), stored)
-            if found is not None:
-                wrong += 1
-                first = first or difference(number, found)
+    for number, picture in enumerate(images):
+        stored = [store_tensor(output[number], layout) for output, layout in zip(expected, layouts, strict=True)]
+        found = find_difference(session, picture.tobytes(), stored)
+        if found is not None:
+            wrong += 1
+            first = first or difference(number, found)
     return ExecutorResult(name, len(images), wrong, first, time.perf_counter() - began)

@@ -16,11 +16,8 @@ from picobnn.flow.train import load_data, training_threads
 if TYPE_CHECKING:
     from torch import nn
 
-    from picobnn.trainer.data import Dataset
     from picobnn.trainer.models import Network
-    from picobnn.trainer.pruning import Batches, PruningMethod
-
-RANKING_IMAGES = 2048  # training images that rank the filters
+    from picobnn.trainer.pruning import PruningMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +47,28 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
     from picobnn.trainer import pruning
     from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
     from picobnn.trainer.evaluate import evaluate
-    from picobnn.trainer.fit import FitOptions, fit
+    from picobnn.trainer.fit import FitOptions
 
     started = time.perf_counter()
     dense = run.require(run.dense_checkpoint, "train")
     dataset = load_data(config)
     network = restore_model(read_checkpoint(dense), where=str(dense))
-    epochs = _epochs_per_round(config.prune.epochs, config.prune.rounds)
-
-    def retrain(small: nn.Module, number: int) -> nn.Module:
-        options = FitOptions(
-            epochs=epochs[number - 1],
-            batch_size=config.train.batch_size,
-            learning_rate=config.prune.learning_rate,
-            warmup=config.train.warmup_share,
-            seed=config.prune.seed + number,
-            device=config.train.device,
-            threads=training_threads(config),
-            show_progress=show_progress,
-        )
-        fit(as_network(small), dataset, options)
-        return small
-
+    options = FitOptions(
+        epochs=config.prune.epochs,
+        batch_size=config.train.batch_size,
+        learning_rate=config.prune.learning_rate,
+        warmup=config.train.warmup_share,
+        seed=config.prune.seed,
+        device=config.train.device,
+        threads=training_threads(config),
+        show_progress=show_progress,
+    )
     small, report = pruning.prune(
         network,
         make_method(config),
         pruning.PruningSettings(rate=config.prune.rate, rounds=config.prune.rounds),
-        ranking_batches(dataset, config.train.batch_size),
-        retrain,
+        pruning.training_batches(dataset, batch_size=config.train.batch_size, seed=config.prune.seed),
+        pruning.retrain_with(dataset, options),
     )
     pruned = as_network(small)
     outcome = PruneOutcome(
@@ -105,18 +96,6 @@ def make_method(config: Config) -> PruningMethod:
     return LossSensitivity() if config.prune.method is PruneMethod.SENSITIVITY else FilterScale()
 
 
-def ranking_batches(dataset: Dataset, batch_size: int) -> Batches:
-    """The first training images as batches; validation and test images never rank filters."""
-    import torch
-
-    from picobnn.trainer.evaluate import images_tensor
-
-    images = images_tensor(dataset.train.images[:RANKING_IMAGES])
-    labels = torch.from_numpy(dataset.train.labels[:RANKING_IMAGES])
-    starts = range(0, len(labels), batch_size)
-    return [(images[start : start + batch_size], labels[start : start + batch_size]) for start in starts]
-
-
 def as_network(model: nn.Module) -> Network:
     """Compaction keeps the class of the network; this says so to the type checker and to whoever breaks it."""
     from picobnn.trainer.models import Network
@@ -124,9 +103,3 @@ def as_network(model: nn.Module) -> Network:
     if not isinstance(model, Network):
         raise TypeError(f"pruning returned a {type(model).__name__}, not a Network")
     return model
-
-
-def _epochs_per_round(epochs: int, rounds: int) -> list[int]:
-    """``epochs`` shared out over ``rounds``, the remainder to the last."""
-    share = epochs // rounds
-    return [share] * (rounds - 1) + [epochs - share * (rounds - 1)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ class VerifyOutcome:
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
     """What to compare. ``explicit``: executors were named, so one that cannot run is an error, not a skip.
-    ``firmware``: an existing project folder instead of one generated here (one board only)."""
+    ``firmware``: an existing project folder instead of one generated here (one board only). ``port``: pyserial URL of
+    the ``device`` executor."""
 
     executors: tuple[ExecutorName, ...]
     boards: tuple[str, ...]
@@ -74,6 +76,7 @@ class VerifyRequest:
     emulator_vectors: int
     explicit: bool
     firmware: Path | None = None
+    port: str | None = None
 
 
 def request_of(config: Config, on: Sequence[str] = (), boards: Sequence[str] = ()) -> VerifyRequest:
@@ -132,13 +135,16 @@ def verify(
             result = compare_steps(name, program, expected, got, first_image=start, seconds=seconds)
             results[name] = results[name].merged(result) if name in results else result
         say(f"compared {min(start + CHUNK_IMAGES, len(images)):,} of {len(images):,} images: {', '.join(results)}")
+    firmware: list[Callable[[npt.NDArray[np.uint8], StepOutputs], ExecutorResult]] = []
     if ExecutorName.EMULATOR in request.executors and ExecutorName.EMULATOR.value not in skipped:
-        count = min(request.emulator_vectors, len(images))
-        outputs = [np.concatenate(parts)[:count] for parts in zip(*emulated, strict=True)]
-        for board in request.boards:
-            result = _on_emulator(config, request, program, golden_path, run, board, images[:count], outputs)
-            results[result.executor] = result
-            say(f"{result.executor}: {result.vectors} images, {result.mismatches} different, {result.seconds:.1f} s")
+        firmware += [partial(_on_emulator, config, request, program, golden_path, run, name) for name in request.boards]
+    if ExecutorName.DEVICE in request.executors:
+        firmware.append(partial(_on_device, request, program))
+    count = min(request.emulator_vectors, len(images))
+    for compare in firmware:
+        result = compare(images[:count], [np.concatenate(parts)[:count] for parts in zip(*emulated, strict=True)])
+        results[result.executor] = result
+        say(f"{result.executor}: {result.vectors} images, {result.mismatches} different, {result.seconds:.1f} s")
     return VerifyOutcome(
         program=str(program_path),
         model_hash=model_hash(program).hex(),
@@ -273,6 +279,18 @@ def _on_emulator(
     with tempfile.TemporaryDirectory(prefix="picobnn-verify-") as folder:
         image = make_image(program, Path(folder) / board, board, config, vectors)
         return compare_on_emulator(image, program, images, expected)
+
+
+def _on_device(
+    request: VerifyRequest, program: Program, images: npt.NDArray[np.uint8], expected: StepOutputs
+) -> ExecutorResult:
+    from picobnn.flow.emulator import compare_on_device
+
+    if request.port is None:
+        raise PicobnnError(
+            ErrorId.USAGE, "the device executor needs a port.", where="verify --on device", remedy="Give --port URL."
+        )
+    return compare_on_device(request.port, program, images, expected)
 
 
 def _hits(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> int:

@@ -23,6 +23,8 @@ from picobnn.codegen.program import step_macs
 from picobnn.codegen.targets import Board, MemoryRegion, Tier
 from picobnn.codegen.vocabulary import ElementKind, Shape
 
+# Of the model's sources. A 32-64-128 convolutional network on an emulated Cortex-M4 takes fewer instructions than with
+# -O3 (by 0.7 %) and less flash (by 1.4 KiB).
 OPTIMIZATION = "-O2"
 
 _BOARD_SOURCES = ("picobnn_startup.c", "picobnn_memory.c")

@@ -18,7 +18,7 @@ from picobnn.codegen.select import make_plan
 from picobnn.codegen.targets import board_ids, load_board
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.toolchain import build_firmware
-from tests.support.firmware import build_project, needs_compiler
+from tests.support.firmware import build_project, needs_compiler, stub_firmware
 from tests.support.random_programs import TINY, random_program
 from tests.support.stub_model import FACTS, PREFIX, stub_files
 
@@ -65,9 +65,9 @@ IMAGE_FIELDS = ("element", "layout", "shape", "size_bytes", "macs")
 @needs_compiler
 @pytest.mark.qemu
 @pytest.mark.parametrize("board_id", board_ids())
-def test_every_board_links_to_its_memory_map(board_id: str, tmp_path: Path) -> None:
+def test_every_board_links_to_its_memory_map(board_id: str) -> None:
     board = load_board(board_id)
-    built = build_project(tmp_path, board_id, PREFIX, FACTS, stub_files())
+    built = stub_firmware(board_id)
     with built.elf.open("rb") as stream:
         elf = ELFFile(stream)
         symbols = {symbol.name: symbol["st_value"] for symbol in elf.get_section_by_name(".symtab").iter_symbols()}
@@ -95,7 +95,7 @@ def test_every_board_links_to_its_memory_map(board_id: str, tmp_path: Path) -> N
 @needs_compiler
 @pytest.mark.qemu
 def test_equal_sources_give_equal_images(tmp_path: Path) -> None:
-    one = build_project(tmp_path / "one", "microbit", PREFIX, FACTS, stub_files())
+    one = stub_firmware("microbit")
     two = build_project(tmp_path / "another" / "place", "microbit", PREFIX, FACTS, stub_files())
     assert one.build_id == two.build_id
     assert one.bin.read_bytes() == two.bin.read_bytes()

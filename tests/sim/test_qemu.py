@@ -26,7 +26,7 @@ from picobnn.harness.vectors import find_difference, run_image, run_images, trac
 from picobnn.sim.qemu import EmulatedBoard
 from picobnn.sim.reference import run_program
 from picobnn.toolchain import BuiltFirmware
-from tests.support.firmware import HAVE_COMPILER, build_project, needs_emulator
+from tests.support.firmware import build_project, needs_emulator, stub_firmware
 from tests.support.random_programs import TINY, random_images, random_program
 from tests.support.stub_model import FACTS, IMAGE_BYTES, MODEL_HASH, PREFIX, stub_files, stub_images, stub_steps
 
@@ -36,9 +36,8 @@ CPU_PARTS = {"m0": 0xC20, "m3": 0xC23, "m4": 0xC24, "m7": 0xC27, "m33": 0xD21, "
 
 
 @pytest.fixture(scope="module")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> BuiltFirmware:
-    assert HAVE_COMPILER
-    return build_project(tmp_path_factory.mktemp("stub"), "mps2-an386", PREFIX, FACTS, stub_files())
+def stub() -> BuiltFirmware:
+    return stub_firmware("mps2-an386")
 
 
 @pytest.fixture
@@ -48,9 +47,9 @@ def session(stub: BuiltFirmware) -> Iterator[Session]:
 
 
 @pytest.mark.parametrize("board_id", board_ids())
-def test_every_board_runs_the_model(board_id: str, tmp_path: Path) -> None:
+def test_every_board_runs_the_model(board_id: str) -> None:
     board = load_board(board_id)
-    built = build_project(tmp_path, board_id, PREFIX, FACTS, stub_files())
+    built = stub_firmware(board_id)
     images = stub_images(8)
     with flash_emulated(board, built.elf, model_hash=MODEL_HASH) as session:
         hello = session.hello

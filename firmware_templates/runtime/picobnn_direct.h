@@ -7,7 +7,8 @@
  *
  * Contract: output, scratch and all tables are 4-byte aligned, input may have any alignment; input,
  * output and scratch do not overlap; output is written in full, padding bits as 0. Reentrant.
- * Cycles: not measured yet.
+ * Cycles on Cortex-M4 at -O2, modelled: about 68 per filter and position with 9 taps and 32
+ * filters.
  */
 #ifndef PICOBNN_DIRECT_H
 #define PICOBNN_DIRECT_H

@@ -76,11 +76,12 @@ PICOBNN_INLINE uint32_t whole_nines(uint32_t words)
     return whole;
 }
 
-/* Differing bits of one filter and the patch x .. end, as a running count; nines_end is x plus a
- * multiple of 9. */
-PICOBNN_INLINE uint32_t count_mismatches(const uint32_t *w, const uint32_t *x,
+/* Differing bits of the filter at *next and the patch x .. end, as a running count; moves *next
+ * behind the filter. nines_end is x plus a multiple of 9. */
+PICOBNN_INLINE uint32_t count_mismatches(const uint32_t **next, const uint32_t *x,
                                          const uint32_t *nines_end, const uint32_t *end, masks m)
 {
+    const uint32_t *w = *next;
     uint32_t count = 0u;
 
     while (x != nines_end) {
@@ -109,6 +110,7 @@ PICOBNN_INLINE uint32_t count_mismatches(const uint32_t *w, const uint32_t *x,
         }
         count = add_bytes(count, count_three(a, b, c, m));
     }
+    *next = w;
     return count;
 }
 
@@ -127,11 +129,11 @@ static PICOBNN_NOINLINE uint32_t mismatches_of(const uint32_t *w, const uint32_t
 {
     const uint32_t *nines_end = x + whole_nines(words);
 
-    return total(count_mismatches(w, x, nines_end, x + words, make_masks()));
+    return total(count_mismatches(&w, x, nines_end, x + words, make_masks()));
 }
 
-/* Compare bits of `lanes` (1 to 32) filters on one patch: bit i is 2 * mismatches < limits[i]. The
- * hot loop. */
+/* The hot loop. Compares `lanes` (1 to 32) filters with one patch: bit 32 - lanes + i of the result
+ * is 2 * mismatches < limits[i], the bits below are 0. */
 static PICOBNN_NOINLINE uint32_t compare_filters(const uint32_t *w, const uint32_t *bits,
                                                  uint32_t words, const uint16_t *limits,
                                                  uint32_t lanes)
@@ -144,13 +146,12 @@ static PICOBNN_NOINLINE uint32_t compare_filters(const uint32_t *w, const uint32
     uint32_t is_last;
 
     do {
-        const uint32_t mismatches = total(count_mismatches(w, bits, nines_end, end, m));
+        const uint32_t mismatches = total(count_mismatches(&w, bits, nines_end, end, m));
 
-        w += words;
         is_last = result & 1u;
         result = picobnn_shift_in_sign(result, 2u * mismatches - *limits++);
     } while (!is_last);
-    return result >> (32u - lanes);
+    return result;
 }
 
 /* The same with zero padding: `bits` is followed by the same patch with set bits in the padding. */
@@ -167,7 +168,7 @@ static PICOBNN_NOINLINE uint32_t compare_filters_at_border(const uint32_t *w, co
         w += words;
         result = picobnn_shift_in_sign(result, mismatches - *limits++);
     }
-    return result >> (32u - lanes);
+    return result;
 }
 
 /* All filters on one patch to the words of a pixel. `patches` is 1, or 2 in zero padding: then the
@@ -186,6 +187,7 @@ static void run_filters_to_bits(const picobnn_xnor_filters *filters, const uint3
         uint32_t word = patches == 1u ? compare_filters(w, bits, words, limits, lanes)
                                       : compare_filters_at_border(w, bits, words, limits, lanes);
 
+        word >>= 32u - lanes;
         if (filters->flips != NULL) {
             word ^= filters->flips[first / 32u];
         }

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -27,6 +30,15 @@ def test_unit_tests_in_c(flags: tuple[str, ...], tmp_path: Path) -> None:
     subprocess.run(["gcc", *STRICT, *flags, unit, *SOURCES, "-o", str(program)], check=True)
     result = subprocess.run([str(program)], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_c_is_formatted() -> None:
+    tool = shutil.which("clang-format", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if tool is None:
+        pytest.skip("needs clang-format")
+    names = [*RUNTIME.glob("picobnn_*.[ch]"), ROOT / "sim" / "hostc_driver.c", Path(__file__).parent / "runtime_test.c"]
+    result = subprocess.run([tool, "--dry-run", "-Werror", *names], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.fixture(scope="module")

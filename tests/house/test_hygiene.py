@@ -15,8 +15,8 @@ MARKED = (*CODE, ".yml", ".yaml", ".toml")
 MAX_LINES = 600
 MAX_BYTES = 1_000_000
 
-# Stored output and stored data say nothing about the house's own hand.
-STORED = ("tests/golden/", "tests/data/", "zoo/")
+# Stored output and data, and the files a user starts from, say nothing about the house's own hand.
+STORED = ("tests/golden/", "tests/data/", "zoo/", "examples/", "bench/results/")
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATHS = re.compile(
     "|".join(("/wo" + "rk/", "/r" + "oot/", "/ho" + "me/[a-z]", "/fa" + "rm/", r"\.lib" + "rary/"))

@@ -14,7 +14,7 @@ from typer import Exit, TyperException
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from picobnn.cli import app
+from picobnn.cli.app import app
 from tests.support.tree import ROOT, text_of
 
 PAGES = [name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).is_file()]

@@ -114,7 +114,8 @@ class ManifestFile(_Record):
 
 
 class Manifest(_Record):
-    """See the module. ``model_hash`` is the hex SHA-256 of the integer program."""
+    """See the module. ``model_hash`` is the hex SHA-256 of the integer program; ``board`` is the board whose project
+    the files are, None for the model's own sources alone."""
 
     format: Literal[1]
     tool_version: str
@@ -122,6 +123,7 @@ class Manifest(_Record):
     name: str
     prefix: str
     core: str
+    board: str | None
     kernels: Literal["xnor", "auto"]
     optimize: Literal["size", "balanced", "speed"]
     arena_bytes: int
@@ -136,8 +138,8 @@ class Manifest(_Record):
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
 
 
-def build_manifest(plan: Plan, prefix: str, files: Sequence[SourceFile]) -> Manifest:
-    """The manifest of one generated model."""
+def build_manifest(plan: Plan, prefix: str, files: Sequence[SourceFile], board: str | None = None) -> Manifest:
+    """The manifest of one generated model, or of its whole project for ``board``."""
     program = plan.program
     image = program.input.shape
     return Manifest(
@@ -147,6 +149,7 @@ def build_manifest(plan: Plan, prefix: str, files: Sequence[SourceFile]) -> Mani
         name=program.name,
         prefix=prefix,
         core=plan.core,
+        board=board,
         kernels=plan.kernels.value,
         optimize=plan.optimize.value,
         arena_bytes=plan.arena_bytes,

@@ -24,9 +24,8 @@ def invoke(
     from picobnn.flow.image import build, build_outcome
     from picobnn.flow.run_directory import find_run
 
-    name = board or call.config.target.board
-    project = folder or find_run(call.config, run).firmware(name)
-    result = build_outcome(build(project, name))
+    project = folder or find_run(call.config, run).firmware(board or call.config.target.board)
+    result = build_outcome(build(project))
     rows = [
         ("image", result.elf),
         ("build id", result.build_id[:16]),
@@ -37,5 +36,5 @@ def invoke(
     call.finish(
         result,
         tables=[make_table(f"{result.board} ({result.core})", ("", ""), rows)],
-        next_command=f"picobnn flash --board {result.board} {result.folder}",
+        next_command=f"picobnn flash {result.folder}",
     )

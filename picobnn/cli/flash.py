@@ -25,9 +25,8 @@ def invoke(
     from picobnn.flow.image import build
     from picobnn.flow.run_directory import find_run
 
-    name = board or call.config.target.board
-    project = folder or find_run(call.config, run).firmware(name)
-    result = flash(build(project, name))
+    project = folder or find_run(call.config, run).firmware(board or call.config.target.board)
+    result = flash(build(project))
     rows = [
         ("build id", result.build_id[:16]),
         ("model hash", result.model_hash),

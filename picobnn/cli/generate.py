@@ -55,5 +55,5 @@ def invoke(
     call.finish(
         result,
         tables=[make_table("", ("", ""), rows)],
-        next_command=f"picobnn build --board {result.board} {result.folder}",
+        next_command=f"picobnn build {result.folder}",
     )

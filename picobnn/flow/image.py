@@ -125,7 +125,7 @@ def generate(
     command = f"picobnn generate --board {board.id} --kernels {plan.kernels.value} --optimize {plan.optimize.value}"
     model = render_model(plan, config.prefix, vector, command)
     sources = (*model, *render_project(board, config.prefix, project_facts(plan), model))
-    manifest = build_manifest(plan, config.prefix, sources)
+    manifest = build_manifest(plan, config.prefix, sources, board.id)
     text = manifest.to_json()
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_text(encoding="utf-8") != text:
         write_sources((*sources, SourceFile(MANIFEST, text)), folder)
@@ -140,8 +140,8 @@ def generate(
     )
 
 
-def build(folder: Path, board_name: str) -> Image:
-    """Cross-compile a generated project.
+def build(folder: Path) -> Image:
+    """Cross-compile a generated project for the board that it was generated for.
 
     Raises E_FILE_MISSING, E_MANIFEST, E_TOOL_MISSING, E_TOOL_FAILED, E_DOES_NOT_FIT, E_UNKNOWN_BOARD.
     """
@@ -149,9 +149,15 @@ def build(folder: Path, board_name: str) -> Image:
     from picobnn.codegen.targets import load_board
     from picobnn.toolchain import build_firmware
 
-    board = load_board(board_name)
     manifest = read_manifest(folder / MANIFEST)
-    return Image(folder, board, manifest, build_firmware(folder))
+    if manifest.board is None:
+        raise PicobnnError(
+            ErrorId.MANIFEST,
+            "these are a model's sources without a project.",
+            where=str(folder),
+            remedy="Generate a project: picobnn generate --board BOARD",
+        )
+    return Image(folder, load_board(manifest.board), manifest, build_firmware(folder))
 
 
 def build_outcome(image: Image) -> BuildOutcome:
@@ -173,4 +179,4 @@ def build_outcome(image: Image) -> BuildOutcome:
 def make_image(program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None) -> Image:
     """Generate and build."""
     generate(program, folder, board_name, config, golden)
-    return build(folder, board_name)
+    return build(folder)

@@ -271,7 +271,7 @@ def _on_emulator(
                 where=str(request.firmware),
                 remedy="Run 'picobnn generate' first.",
             )
-        return compare_on_emulator(build(request.firmware, board), program, images, expected)
+        return compare_on_emulator(build(request.firmware), program, images, expected)
     vectors = golden_vectors(golden)
     if run is not None:
         image = make_image(program, run.firmware(board), board, config, vectors)

@@ -144,7 +144,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dense-epochs", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12, help="of retraining, per round")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-2, help="peak of retraining")
+    parser.add_argument("--learning-rate", type=float, default=1e-2, help="peak of retraining")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="folder that keeps the dense networks for the next run")
     parser.add_argument("--json", action="store_true")

@@ -60,13 +60,15 @@ coverage: venv  ## the tests, then their line coverage per file, at least 90 %
 covered: venv  ## the line coverage of the last run that recorded it
 	@$(BIN)/coverage report --include='picobnn/*,codegen/*,sim/*,harness/*' --fail-under=90
 
-lint: venv  ## ruff, mypy, clang-format, codespell, cython-lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(if $(C_FILES),$(BIN)/clang-format --dry-run --Werror $(C_FILES))
-	PATH="$(BIN):$$PATH" $(BIN)/cython-lint sim
-	git ls-files | xargs $(BIN)/codespell
+lint: venv  ## ruff, mypy, clang-format, cython-lint, codespell; all run, then any failure counts
+	@failed=0; run() { echo "$$*" | cut -c 1-80; "$$@" || failed=1; }; PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	run ruff check .; \
+	run ruff format --check .; \
+	run mypy; \
+	run clang-format --dry-run --Werror $(C_FILES); \
+	run cython-lint sim; \
+	run codespell $$(git ls-files); \
+	exit $$failed
 
 format: venv  ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .

@@ -98,7 +98,7 @@ def test_verb_has_help_and_json(verb: str) -> None:
         "picobnn juggle",
         "picobnn verify --never",
         "picobnn verify m.bnn",
-        "picobnn data lsit",
+        "picobnn data nothing",
         "make nothing",
         "make -j4 x",
     ],

@@ -58,8 +58,8 @@ class DataSection(_Section):
 class TrainSection(_Section):
     """Training of the dense network. ``threads = 0`` takes every core."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.015
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
     seed: Annotated[int, Field(ge=0)] = 1

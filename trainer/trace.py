@@ -8,7 +8,7 @@ execution order; anything else is refused here, so that what walks a trace needs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx, nn
 
@@ -88,7 +88,9 @@ def trace(model: nn.Module) -> Trace:
                 ErrorId.UNSUPPORTED_LAYER, f"the operation {node.target!s} ({node.op}) is not a module.",
                 where=node.name, remedy=_USE_MODULES,
             )  # fmt: skip
-    return Trace(image, _used_once(calls), result)
+    names = _short_names(image, calls)
+    renamed = [replace(call, name=names[call.name], input=names[call.input]) for call in _used_once(calls)]
+    return Trace(image, tuple(renamed), names.get(result, result))
 
 
 def _call(node: fx.Node, modules: dict[str, nn.Module]) -> Call:
@@ -99,6 +101,15 @@ def _call(node: fx.Node, modules: dict[str, nn.Module]) -> Call:
             remedy=_USE_MODULES,
         )  # fmt: skip
     return Call(node.name, path, modules[path], node.args[0].name)
+
+
+def _short_names(image: str, calls: list[Call]) -> dict[str, str]:
+    """Names that people read: the last part of the module's path where that is one module's alone."""
+    last = [call.path.rpartition(".")[2] for call in calls]
+    taken = {image, *(call.name for call in calls)}
+    unique = {name for name in last if last.count(name) == 1 and not name.isdigit() and name not in taken}
+    names = {call.name: short if short in unique else call.name for call, short in zip(calls, last, strict=True)}
+    return {image: image, **names}
 
 
 def _used_once(calls: list[Call]) -> tuple[Call, ...]:

@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="default: 12 for fmnist_cnn, 40 for digits_cnn")
     parser.add_argument("--batch", type=int, help="default: 128 for fmnist_cnn, 64 for digits_cnn")
     parser.add_argument("--learning-rate", type=float, default=FitOptions().learning_rate)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="none: throughput alone")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, help="folder of the data set")
     parser.add_argument("--json", action="store_true")

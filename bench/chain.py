@@ -6,14 +6,15 @@
     python bench/chain.py --json --write bench/results/chain.json
 
 Rows: demo, fmnist (train and prune), equality (10,000 images on executors 1 to 4, 200 on every emulated board),
-simulator, training, memory, warnings. Runs lie under --runs; rows that need the Fashion-MNIST run train it when it is
-not there. Timings want an idle machine.
+simulator, training, memory, warnings, tests. Runs lie under --runs; rows that need the Fashion-MNIST run train it when
+it is not there. Timings want an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -192,6 +193,28 @@ def row_warnings(runs: Path) -> Row:
     return {"compiled": compiled, "with_warnings": failed, "met": compiled > 0 and not failed}
 
 
+def row_tests(_runs: Path) -> Row:
+    """The default test suite with line coverage of picobnn, codegen, sim and harness."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--cov", "--cov-report="],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    parts = ",".join(f"{room}/*" for room in ("picobnn", "codegen", "sim", "harness"))
+    told = subprocess.run(
+        [sys.executable, "-m", "coverage", "report", f"--include={parts}", "--format=total"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    coverage = int(told.stdout.strip() or 0)
+    return {
+        "summary": re.sub(r" in [\d.]+s.*", "", done.stdout.strip().splitlines()[-1].strip("= ")),
+        "seconds": round(seconds, 1),
+        "coverage_percent": coverage,
+        "met": done.returncode == 0 and seconds <= 300 and coverage >= 90,
+    }
+
+
 ROWS: dict[str, Callable[[Path], Row]] = {
     "demo": row_demo,
     "fmnist": row_fmnist,
@@ -200,6 +223,7 @@ ROWS: dict[str, Callable[[Path], Row]] = {
     "training": row_training,
     "memory": row_memory,
     "warnings": row_warnings,
+    "tests": row_tests,
 }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -122,3 +123,14 @@ def test_help_starts_without_heavy_packages(arguments: list[str]) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_the_table_of_results_is_the_one_that_was_measured() -> None:
+    sys.path.insert(0, str(ROOT / "bench"))
+    try:
+        import chain_table
+    finally:
+        sys.path.pop(0)
+    results = json.loads((ROOT / "bench" / "results" / "chain.json").read_text(encoding="utf-8"))
+    table = text_of("README.md").split(chain_table.BEGIN)[1].split(chain_table.END)[0]
+    assert table.strip() == chain_table.render(results)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from picobnn import __version__
 from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.pack import store_tensor
-from picobnn.codegen.plan import Buffer, Layout, Plan
+from picobnn.codegen.plan import Buffer, Layout, Plan, PlannedStep
 from picobnn.codegen.program import BinaryDenseStep, Program, Step, step_macs
 from picobnn.codegen.strategies import LayerView, Table, find_strategy, table_bytes
 from picobnn.codegen.vocabulary import PoolStage, Scale
@@ -26,6 +26,7 @@ from picobnn.errors import ErrorId, PicobnnError
 
 RUNTIME_VERSION = 1
 ARENA_ALIGN = 4
+TRANSPOSE_HEADER = "picobnn_transpose.h"
 ROW_WIDTH = 92
 C_KEYWORDS = "auto break case char const continue default do double else enum extern float for goto if inline int long"
 C_KEYWORDS += " register restrict return short signed sizeof static struct switch typedef union unsigned void volatile"
@@ -68,12 +69,14 @@ class TableView:
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """``input``, ``output`` and ``scratch`` are C expressions; ``descriptor`` is rendered text."""
+    """``input``, ``output`` and ``scratch`` are C expressions; ``descriptor`` is rendered text; ``preparations`` are
+    finished statements that come before the call."""
 
     index: int
     comment: str
     layer: LayerView
     descriptor: str
+    preparations: tuple[str, ...]
     input: str
     output: str
     scratch: str
@@ -129,7 +132,7 @@ def model_view(
         macro=prefix.upper(),
         runtime_version=RUNTIME_VERSION,
         provenance=_provenance(plan, command),
-        headers=tuple(sorted({find_strategy(planned.strategy).header for planned in plan.steps})),
+        headers=_headers(plan),
         constants=_constants(plan),
         accessors=_accessors(result),
         self_tests=(prefix,) if has_self_test else (),
@@ -263,12 +266,38 @@ def _step_view(plan: Plan, index: int, layer: LayerView, descriptor: str) -> Ste
         comment=_comment(f"{step.name}: {step_words(step)}"),
         layer=layer,
         descriptor=descriptor,
-        input="input" if step.input == 0 else _address(plan.buffers[step.input]),
+        preparations=_preparations(plan, planned, step),
+        input=_input(plan, planned, step),
         output=_address(result),
         scratch=f"&words[{planned.scratch_offset_bytes // 4}]" if planned.scratch_bytes else "NULL",
         output_word=result.offset_bytes // 4,
         output_bytes=result.size_bytes,
     )
+
+
+def _input(plan: Plan, planned: PlannedStep, step: Step) -> str:
+    if planned.transpose_bytes:
+        return f"&words[{planned.transpose_offset_bytes // 4}]"
+    return "input" if step.input == 0 else _address(plan.buffers[step.input])
+
+
+def _preparations(plan: Plan, planned: PlannedStep, step: Step) -> tuple[str, ...]:
+    """The transpose of the input, where its buffer has another layout than the strategy reads."""
+    if not planned.transpose_bytes:
+        return ()
+    shape = plan.program.tensors[step.input].shape
+    pixels = shape.height * shape.width
+    extent = (pixels, shape.channels) if planned.input_layout is Layout.PIXEL_PLANES else (shape.channels, pixels)
+    source = plan.buffers[step.input].offset_bytes // 4
+    target = planned.transpose_offset_bytes // 4
+    return (f"picobnn_transpose(&words[{source}], &words[{target}], {extent[0]}u, {extent[1]}u);",)
+
+
+def _headers(plan: Plan) -> tuple[str, ...]:
+    headers = {find_strategy(planned.strategy).header for planned in plan.steps}
+    if any(planned.transpose_bytes for planned in plan.steps):
+        headers.add(TRANSPOSE_HEADER)
+    return tuple(sorted(headers))
 
 
 def _address(buffer: Buffer) -> str:

@@ -25,6 +25,7 @@ from picobnn.errors import ErrorId, PicobnnError
 __all__ = ["GoldenVector", "SourceFile", "render_model", "write_sources"]
 
 COMMON_RUNTIME = ("picobnn_runtime.h", "picobnn_runtime.c")
+TRANSPOSE_RUNTIME = ("picobnn_transpose.h", "picobnn_transpose.c")
 
 
 def render_model(
@@ -58,6 +59,8 @@ def render_model(
         f"{prefix}_weights.c": _render("model/weights.c.j2", model),
     }
     runtime = [*COMMON_RUNTIME, *(name for strategy in strategies.values() for name in strategy.runtime_files)]
+    if any(planned.transpose_bytes for planned in plan.steps):
+        runtime += TRANSPOSE_RUNTIME
     return (
         *(SourceFile(path, text) for path, text in generated.items()),
         *(SourceFile(name, runtime_text(name)) for name in sorted(set(runtime))),

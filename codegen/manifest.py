@@ -26,6 +26,8 @@ from picobnn.codegen.vocabulary import Shape
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import read_bytes, write_bytes
 
+LayoutName = Literal["hwc_bytes", "channel_words", "hwc_int32", "pixel_planes"]
+
 FORMAT: Literal[1] = 1
 REMEDY = "Generate the sources again."
 
@@ -74,7 +76,8 @@ class ManifestTable(_Record):
 
 
 class ManifestStep(_Record):
-    """One step. ``scratch_bytes`` lie in the arena during the step only."""
+    """One step. ``scratch_bytes`` and ``transpose_bytes`` lie in the arena during the step only; the latter hold the
+    input in ``input_layout`` where its buffer has another one."""
 
     name: str
     source: str
@@ -84,13 +87,16 @@ class ManifestStep(_Record):
     fan_in: int
     input: int
     output: int
+    input_layout: LayoutName
     input_shape: TensorShape
     output_shape: TensorShape
     output_kind: Literal["bit", "i32", "u8"]
-    output_layout: Literal["hwc_bytes", "channel_words", "hwc_int32"]
+    output_layout: LayoutName
     output_bytes: int
     scratch_bytes: int
     scratch_offset_bytes: int
+    transpose_bytes: int
+    transpose_offset_bytes: int
     tables: tuple[ManifestTable, ...]
     table_bytes: int
 
@@ -99,7 +105,7 @@ class ManifestBuffer(_Record):
     """Where a tensor lies in the arena, and during which steps."""
 
     tensor: int
-    layout: Literal["hwc_bytes", "channel_words", "hwc_int32"]
+    layout: LayoutName
     size_bytes: int
     offset_bytes: int
     first_step: int
@@ -222,6 +228,7 @@ def _step(plan: Plan, prefix: str, index: int) -> ManifestStep:
         fan_in=step.weights.size // len(step.weights),
         input=step.input,
         output=step.output,
+        input_layout=planned.input_layout.value,
         input_shape=_shape(program.tensors[step.input].shape),
         output_shape=_shape(program.tensors[step.output].shape),
         output_kind=program.tensors[step.output].kind.value,
@@ -229,6 +236,8 @@ def _step(plan: Plan, prefix: str, index: int) -> ManifestStep:
         output_bytes=buffer.size_bytes,
         scratch_bytes=planned.scratch_bytes,
         scratch_offset_bytes=planned.scratch_offset_bytes,
+        transpose_bytes=planned.transpose_bytes,
+        transpose_offset_bytes=planned.transpose_offset_bytes,
         tables=tables,
         table_bytes=sum(table.size_bytes for table in tables),
     )

@@ -49,7 +49,10 @@ def store_tensor(values: npt.NDArray[np.generic], layout: Layout) -> bytes:
         return np.ascontiguousarray(values, np.uint8).tobytes()
     if layout is Layout.HWC_INT32:
         return np.ascontiguousarray(values, "<i4").tobytes()
-    return pack_words(np.ascontiguousarray(values, np.uint8)).astype("<u4").tobytes()
+    bits = np.ascontiguousarray(values, np.uint8)
+    if layout is Layout.PIXEL_PLANES:
+        bits = np.ascontiguousarray(bits.reshape(-1, bits.shape[-1]).T)
+    return pack_words(bits).astype("<u4").tobytes()
 
 
 def load_tensor(data: bytes, shape: Shape, layout: Layout) -> npt.NDArray[np.generic]:
@@ -59,5 +62,8 @@ def load_tensor(data: bytes, shape: Shape, layout: Layout) -> npt.NDArray[np.gen
         return np.frombuffer(data, np.uint8).reshape(extent)
     if layout is Layout.HWC_INT32:
         return np.frombuffer(data, "<i4").astype(np.int32).reshape(extent)
+    if layout is Layout.PIXEL_PLANES:
+        planes = np.frombuffer(data, "<u4").reshape(shape.channels, -1).astype(np.uint32)
+        return np.ascontiguousarray(unpack_words(planes, shape.height * shape.width).T).reshape(extent)
     words = np.frombuffer(data, "<u4").reshape(shape.height, shape.width, -1)
     return unpack_words(words.astype(np.uint32), shape.channels)

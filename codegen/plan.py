@@ -16,12 +16,14 @@ class Layout(Enum):
     """How a tensor lies in memory.
 
     ``HWC_BYTES``: one byte per element, H, W, C order. ``CHANNEL_WORDS``: per pixel ceil(C / 32) little-endian words,
-    channel c at bit c % 32 of word c // 32, padding bits 0. ``HWC_INT32``: one int32 per element.
+    channel c at bit c % 32 of word c // 32, padding bits 0. ``PIXEL_PLANES``: per channel a plane of ceil(H * W / 32)
+    words, pixel p = y * W + x at bit p % 32 of word p // 32, padding bits 0. ``HWC_INT32``: one int32 per element.
     """
 
     HWC_BYTES = "hwc_bytes"
     CHANNEL_WORDS = "channel_words"
     HWC_INT32 = "hwc_int32"
+    PIXEL_PLANES = "pixel_planes"
 
 
 class Kernels(Enum):
@@ -54,12 +56,19 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """How step ``step`` of the program runs. Scratch lies in the arena, alive during this step only."""
+    """How step ``step`` of the program runs. Scratch lies in the arena, alive during this step only.
+
+    The strategy reads its input in ``input_layout``. Where the input's buffer has another layout, the step first
+    transposes it into ``transpose_bytes`` of the arena, alive during this step only; 0 bytes: it reads the buffer.
+    """
 
     step: int
     strategy: str
     scratch_bytes: int
     scratch_offset_bytes: int
+    input_layout: Layout
+    transpose_bytes: int = 0
+    transpose_offset_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +85,11 @@ class Plan:
 
 
 def layout_bytes(layout: Layout, shape: Shape) -> int:
-    """Bytes that a tensor of ``shape`` takes in ``layout``; CHANNEL_WORDS and HWC_INT32 need 4-byte alignment."""
+    """Bytes that a tensor of ``shape`` takes in ``layout``; all but HWC_BYTES need 4-byte alignment."""
     if layout is Layout.HWC_BYTES:
         return shape.elements
     if layout is Layout.HWC_INT32:
         return 4 * shape.elements
+    if layout is Layout.PIXEL_PLANES:
+        return 4 * shape.channels * ((shape.height * shape.width + 31) // 32)
     return 4 * shape.height * shape.width * ((shape.channels + 31) // 32)

@@ -196,7 +196,7 @@ def render_project(
     board: Board, prefix: str, facts: ProjectFacts, model_files: Sequence[SourceFile]
 ) -> tuple[SourceFile, ...]:
     """Every file of the project but the model's own. ``model_files`` are the files of ``render_model`` that stand in
-    the same folder; their ``.c`` files enter the Makefile. The caller writes both with ``write_sources``."""
+    the same folder; their ``.c`` and ``.S`` files enter the Makefile. The caller writes both with ``write_sources``."""
     environment = _environment()
     uart = f"uart_{board.uart.driver.value}.c"
     copied = [
@@ -211,6 +211,7 @@ def render_project(
             "prefix": prefix,
             "optimization": OPTIMIZATION,
             "model_sources": sorted(file.path for file in model_files if file.path.endswith(".c")),
+            "model_assembly": sorted(file.path for file in model_files if file.path.endswith(".S")),
             "firmware_sources": sorted(firmware_sources),
         },
         **_protocol_view(),

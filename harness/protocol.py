@@ -134,6 +134,7 @@ class TensorLayout(IntEnum):
     HWC_BYTES = 0
     CHANNEL_WORDS = 1
     HWC_INT32 = 2
+    PIXEL_PLANES = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 """Generated C on the host: emitted sources compiled into a shared library and called over batches of images.
 
 Invariant: what runs is the emitted text, byte for byte, under the warning flags that the project promises; the only
-addition is ``hostc_driver.c``, which loops over images. A library serves one process, one call at a time.
+addition is ``hostc_driver.c``, which loops over images. Assembly is for other cores and is left out: the portable C of
+the same kernel runs. A library serves one process, one call at a time.
 """
 
 from __future__ import annotations
@@ -164,10 +165,12 @@ def _pointer(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _unpack(rows: npt.NDArray[np.uint8], shape: Shape, layout: Layout) -> StepOutput:
-    """Stored tensors (N, bytes) -> (N, H, W, C); N maps are stored like one map N times as high."""
+    """Stored tensors (N, bytes) -> (N, H, W, C); but for planes, N maps are stored like one map N times as high."""
     if not len(rows):
         nothing = np.zeros((0, shape.height, shape.width, shape.channels), np.uint8)
         return nothing.astype(np.int32) if layout is Layout.HWC_INT32 else nothing
+    if layout is Layout.PIXEL_PLANES:
+        return np.stack([load_tensor(row.tobytes(), shape, layout).astype(np.uint8) for row in rows])
     tall = Shape(len(rows) * shape.height, shape.width, shape.channels)
     values = load_tensor(np.ascontiguousarray(rows).tobytes(), tall, layout)
     values = values.reshape(len(rows), shape.height, shape.width, shape.channels)

@@ -55,6 +55,7 @@ def test_tensors_round_trip(height: int, width: int, channels: int, layout: Layo
     low, high = {
         Layout.HWC_BYTES: (0, 256),
         Layout.CHANNEL_WORDS: (0, 2),
+        Layout.PIXEL_PLANES: (0, 2),
         Layout.HWC_INT32: (-(2**31), 2**31),
     }[layout]
     values = rng.integers(low, high, (height, width, channels))
@@ -69,6 +70,7 @@ def test_tensors_round_trip(height: int, width: int, channels: int, layout: Layo
         (Layout.HWC_BYTES, [[[1, 255]]], b"\x01\xff"),
         (Layout.HWC_INT32, [[[-2, 258]]], b"\xfe\xff\xff\xff\x02\x01\x00\x00"),
         (Layout.CHANNEL_WORDS, [[[1, 0, 1], [0, 1, 1]]], b"\x05\x00\x00\x00\x06\x00\x00\x00"),
+        (Layout.PIXEL_PLANES, [[[1, 0, 1], [0, 1, 1]]], b"\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00"),
     ],
 )
 def test_stored_bytes(layout: Layout, values: list[list[list[int]]], data: bytes) -> None:

@@ -62,3 +62,17 @@ def test_a_layout_that_does_not_fit_is_refused() -> None:
     with pytest.raises(PicobnnError) as caught:
         make_plan(dataclasses.replace(program, steps=(program.steps[0], step)), M4)
     assert caught.value.error_id is ErrorId.PLAN_INVALID
+
+
+def test_a_forced_strategy_is_taken_or_refused_with_its_reason() -> None:
+    assert [step.strategy for step in make_plan(two_layers(), M4, forced={1: "xnor"}).steps] == ["direct", "xnor"]
+    with pytest.raises(PicobnnError, match="direct: the input is binary") as caught:
+        make_plan(two_layers(), M4, forced={1: "direct"})
+    assert caught.value.error_id is ErrorId.NO_STRATEGY
+
+
+@pytest.mark.parametrize("forced", [{2: "xnor"}, {-1: "xnor"}, {0: "fastest"}])
+def test_forcing_what_does_not_exist_is_refused(forced: dict[int, str]) -> None:
+    with pytest.raises(PicobnnError) as caught:
+        make_plan(two_layers(), M4, forced=forced)
+    assert caught.value.error_id is ErrorId.USAGE

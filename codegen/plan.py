@@ -55,11 +55,34 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class StepCost:
+    """Estimated cycles of one run of a step at zero wait states, without the transpose of its input.
+
+    ``cycles``: with the program's densities (half of the bits where it has none). ``worst_cycles``: with the worst
+    image. On a core whose coefficients count instructions both are instructions.
+    """
+
+    cycles: int
+    worst_cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A strategy that accepts a step and was not chosen, with the estimate that it had."""
+
+    strategy: str
+    cost: StepCost
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedStep:
     """How step ``step`` of the program runs. Scratch lies in the arena, alive during this step only.
 
     The strategy reads its input in ``input_layout``. Where the input's buffer has another layout, the step first
     transposes it into ``transpose_bytes`` of the arena, alive during this step only; 0 bytes: it reads the buffer.
+    ``cost`` and ``transpose_cycles`` are estimates, None where the core has no coefficients (``transpose_cycles`` is 0
+    where nothing is transposed). ``alternatives``: what was weighed against ``strategy`` (in the order of the registry;
+    a choice minimises the whole chain, so one of them may cost less on its own).
     """
 
     step: int
@@ -69,6 +92,9 @@ class PlannedStep:
     input_layout: Layout
     transpose_bytes: int = 0
     transpose_offset_bytes: int = 0
+    cost: StepCost | None = None
+    transpose_cycles: int | None = 0
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

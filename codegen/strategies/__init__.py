@@ -5,11 +5,11 @@ Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in
 """
 
 from picobnn.codegen.strategies import direct, xnor
-from picobnn.codegen.strategies._interface import LayerView, Refusal, Strategy, Table, table_bytes
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
 
 STRATEGIES: tuple[Strategy, ...] = (direct.STRATEGY, xnor.STRATEGY)
 
-__all__ = ["STRATEGIES", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]
+__all__ = ["STRATEGIES", "CostTerm", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]
 
 
 def find_strategy(name: str) -> Strategy:

@@ -6,6 +6,8 @@ Used by the strategies only.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -124,3 +126,43 @@ def refuse_conv2d(step: Conv2dStep, program: Program) -> Refusal | None:
         if size <= pad or (outputs - 1) * stride - pad >= positions:
             return Refusal("a pool window lies in the padding only")
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """How often a convolution's walk stands at a position of the accumulator map: once per output pixel whose pool
+    window holds it. ``border`` counts those whose window reaches into the padding."""
+
+    total: int
+    border: int
+
+
+def visits(step: Conv2dStep, program: Program) -> Visits:
+    """Of ``picobnn_conv2d_walk`` (positions under overlapping pool windows are computed again)."""
+    shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
+    window, pool = step.window, step.pool.window if step.pool is not None else NO_POOL
+    positions = window.output_size(shape.height, shape.width)
+    axes = (
+        (output.height, pool.stride_y, pool.pad_top, pool.height, positions[0]),
+        (output.width, pool.stride_x, pool.pad_left, pool.width, positions[1]),
+    )
+    counts = []
+    for outputs, stride, pad, size, extent in axes:
+        starts = np.arange(outputs)[:, None] * stride - pad
+        places = starts + np.arange(size)[None]
+        counts.append(np.bincount(places[(places >= 0) & (places < extent)], minlength=extent))
+    inside = []
+    for count, stride, pad, size, extent in (
+        (counts[0], window.stride_y, window.pad_top, window.height, shape.height),
+        (counts[1], window.stride_x, window.pad_left, window.width, shape.width),
+    ):
+        starts = np.arange(len(count)) * stride - pad
+        inside.append(int(count[(starts >= 0) & (starts + size <= extent)].sum()))
+    total = int(counts[0].sum()) * int(counts[1].sum())
+    return Visits(total, total - inside[0] * inside[1])
+
+
+def input_density(step: Step, program: Program) -> float:
+    """Share of set bits of the step's input over the golden vectors; one half where the program does not say."""
+    found = next((density for density in program.statistics if density.tensor == step.input), None)
+    return 0.5 if found is None else found.ones / found.total

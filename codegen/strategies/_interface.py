@@ -58,6 +58,24 @@ class LayerView:
     pointers: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CostTerm:
+    """One thing that a kernel does again and again, and how often in one run of a step.
+
+    The step costs the sum of coefficient * count over its terms, with the coefficients of
+    ``targets/costs/<core>.toml``. ``mean``: at the program's densities; ``worst``: with the worst image.
+    """
+
+    name: str
+    mean: float
+    worst: float
+
+    @classmethod
+    def always(cls, name: str, count: float) -> CostTerm:
+        """A term that does not depend on the image."""
+        return cls(name, count, count)
+
+
 class Strategy(Protocol):
     """One way to run a step. Implementations are stateless; every method but ``accepts`` needs an accepted step."""
 
@@ -73,6 +91,10 @@ class Strategy(Protocol):
     def header(self) -> str:
         """The runtime header that declares its functions."""
 
+    @property
+    def packed_weights(self) -> bool:
+        """Whether flash holds each weight as one bit. What stores lists is a candidate under SPEED only."""
+
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
         """None when this strategy runs the step exactly on the target."""
 
@@ -82,6 +104,10 @@ class Strategy(Protocol):
 
     def scratch_bytes(self, step: Step, program: Program) -> int:
         """Arena bytes used during the step only, 4-byte aligned."""
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
+        """What the kernel does on the step, linear in the coefficients: the same names for every step, in the same
+        order (count 0 where a step has nothing of a kind). Densities: ``_common.input_density``."""
 
     def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
         """Constant arrays in the order in which they are emitted."""

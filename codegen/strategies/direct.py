@@ -23,8 +23,9 @@ from picobnn.codegen.strategies._common import (
     scale_tables,
     shape_numbers,
     thresholds_within,
+    visits,
 )
-from picobnn.codegen.strategies._interface import LayerView, Refusal, Table
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import Scale, Threshold
 
@@ -39,6 +40,7 @@ class DirectStrategy:
     name: str = "direct"
     runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_direct.h", "picobnn_direct.c")
     header: str = "picobnn_direct.h"
+    packed_weights: bool = True
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
         if not isinstance(step, InputConv2dStep):
@@ -55,6 +57,22 @@ class DirectStrategy:
 
     def scratch_bytes(self, step: Step, program: Program) -> int:  # noqa: ARG002
         return 4 * 16 * ((fan_in(step) + 3) // 4)
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        """``table``: tables of four taps built; ``lookup``: sums taken from them."""
+        assert isinstance(step, InputConv2dStep)  # accepts() refused everything else
+        positions, filters = visits(step, program).total, len(step.weights)
+        groups = (fan_in(step) + 3) // 4
+        return (
+            CostTerm.always("call", 1),
+            CostTerm.always("position", positions),
+            CostTerm.always("window_row", positions * step.window.height),
+            CostTerm.always("table", positions * groups),
+            CostTerm.always("lanes", positions * ((filters + 31) // 32)),
+            CostTerm.always("filter", positions * filters),
+            CostTerm.always("word", positions * filters * ((groups + 7) // 8)),
+            CostTerm.always("lookup", positions * filters * groups),
+        )
 
     def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))

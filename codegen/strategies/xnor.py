@@ -24,8 +24,9 @@ from picobnn.codegen.strategies._common import (
     scale_tables,
     shape_numbers,
     thresholds_within,
+    visits,
 )
-from picobnn.codegen.strategies._interface import LayerView, Refusal, Table
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Scale, Threshold
 
@@ -40,6 +41,7 @@ class XnorStrategy:
     name: str = "xnor"
     runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor.c")
     header: str = "picobnn_xnor.h"
+    packed_weights: bool = True
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
         if isinstance(step, InputConv2dStep):
@@ -65,6 +67,35 @@ class XnorStrategy:
             has_gaps = shape.channels % 32 != 0 and shape.height * shape.width > 1
             return 4 * words if has_gaps else 0
         return 4 * (1 + _patches(step) * words)
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        """``word``: words appended to the patch; ``nine``, ``three``: groups of words compared; ``lone_filter``:
+        filters that are called one by one (zero padding, scales)."""
+        shape = program.tensors[step.input].shape
+        filters, words = len(step.weights), filter_words(step)
+        pixel_words = (shape.channels + 31) // 32
+        gathered = border = 0
+        if isinstance(step, BinaryConv2dStep):
+            walk = visits(step, program)
+            positions = walk.total
+            border = walk.border if _patches(step) == 2 else 0
+            gathered = (positions + border) * step.window.height * step.window.width
+        else:
+            assert isinstance(step, BinaryDenseStep)  # accepts() refused everything else
+            positions = 1
+            gathered = shape.height * shape.width if self.scratch_bytes(step, program) else 0
+        compared = (positions + border) * filters
+        lone = compared if isinstance(step.epilogue, Scale) else 2 * border * filters
+        return (
+            CostTerm.always("call", 1),
+            CostTerm.always("position", positions + border),
+            CostTerm.always("word", gathered * pixel_words),
+            CostTerm.always("lanes", positions * ((filters + 31) // 32)),
+            CostTerm.always("filter", compared),
+            CostTerm.always("lone_filter", lone),
+            CostTerm.always("nine", compared * (words // 9)),
+            CostTerm.always("three", compared * ((words % 9 + 2) // 3)),
+        )
 
     def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a step or a transpose costs on a core, estimated: terms of the layer times coefficients of the core.
+
+Invariant: an estimate exists only where the core's coefficients name every term; nothing is guessed. Called by
+``select.py`` and by ``bench/calibrate.py``, which fits the coefficients to the same terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from picobnn.codegen.plan import StepCost
+from picobnn.codegen.program import Program, Step
+from picobnn.codegen.strategies import CostTerm, Strategy
+from picobnn.codegen.targets import Target
+from picobnn.codegen.targets.costs import CoreCosts
+from picobnn.codegen.vocabulary import Shape
+from picobnn.errors import ErrorId, PicobnnError
+
+TRANSPOSE = "transpose"
+"""The name of the transposes among a core's kernels."""
+
+
+def step_cost(
+    strategy: Strategy, step: Step, program: Program, target: Target, costs: CoreCosts | None
+) -> StepCost | None:
+    """Cycles of an accepted step without the transpose of its input; None without coefficients for the strategy.
+
+    Raises PLAN_INVALID when the coefficients lack a term.
+    """
+    return _cost(strategy.name, strategy.cost_terms(step, program, target), costs)
+
+
+def transpose_cost(shape: Shape, costs: CoreCosts | None) -> int | None:
+    """Cycles of one transpose of a map between channel words and pixel planes; None without coefficients."""
+    cost = _cost(TRANSPOSE, transpose_terms(shape), costs)
+    return None if cost is None else cost.cycles
+
+
+def transpose_terms(shape: Shape) -> tuple[CostTerm, ...]:
+    """``call``; ``block``: blocks of 32 x 32 bits; ``word``: words read and written."""
+    pixels, channels = shape.height * shape.width, shape.channels
+    rows, columns = (pixels + 31) // 32, (channels + 31) // 32
+    return (
+        CostTerm.always("call", 1),
+        CostTerm.always("block", rows * columns),
+        CostTerm.always("word", pixels * columns + channels * rows),
+    )
+
+
+def _cost(name: str, terms: Sequence[CostTerm], costs: CoreCosts | None) -> StepCost | None:
+    if costs is None or name not in costs.kernels:
+        return None
+    coefficients = costs.kernels[name].coefficients
+    missing = [term.name for term in terms if term.name not in coefficients]
+    if missing:
+        raise PicobnnError(
+            ErrorId.PLAN_INVALID,
+            f"the coefficients of {name} lack {', '.join(missing)}.",
+            where=f"costs/{costs.core}.toml",
+            remedy="Write the file again with bench/calibrate.py.",
+        )
+    mean = sum(coefficients[term.name] * term.mean for term in terms)
+    worst = sum(coefficients[term.name] * term.worst for term in terms)
+    return StepCost(round(mean), round(worst))

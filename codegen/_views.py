@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from picobnn import __version__
 from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.c_text import comment_text
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Buffer, Layout, Plan, PlannedStep
 from picobnn.codegen.program import BinaryDenseStep, Program, Step, step_macs
@@ -180,12 +181,19 @@ def step_symbols(program: Program) -> tuple[str, ...]:
     taken = {"check"}
     symbols = []
     for index, step in enumerate(program.steps):
-        symbol = re.sub(r"[^A-Za-z0-9_]", "_", step.name) or "step"
-        if symbol in taken or symbol[0].isdigit():
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", step.name) or "step"
+        usable = plain[0].isalpha() and not plain.lower().startswith("picobnn")
+        symbol = plain if usable else f"step{index}_{plain}"
+        while _table_stem(symbol) in taken:
             symbol = f"step{index}_{symbol}"
-        taken.add(symbol)
+        taken.add(_table_stem(symbol))
         symbols.append(symbol)
     return tuple(symbols)
+
+
+def _table_stem(symbol: str) -> str:
+    """Equal for symbols whose tables could get one name: ``a`` has ``final_flips``, ``a_final`` has ``flips``."""
+    return re.sub(r"(_final)+$", "", symbol)
 
 
 def step_words(step: Step) -> str:
@@ -203,11 +211,6 @@ def step_words(step: Step) -> str:
 def op_name(step: Step) -> str:
     """The op's stem, as in ``codegen/ops``: ``binary_conv2d``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(step).__name__.removesuffix("Step")).lower()
-
-
-def _comment(text: str) -> str:
-    """Text that cannot end or nest a C comment or a line."""
-    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
 
 
 def _provenance(plan: Plan, command: str) -> tuple[str, ...]:
@@ -230,7 +233,7 @@ def _provenance(plan: Plan, command: str) -> tuple[str, ...]:
             f"{step_macs(program, step):>11}{size:>13}"
         )
     lines.append(f"tables {total} bytes, arena {plan.arena_bytes} bytes")
-    return tuple(f" {_comment(line)}".rstrip() for line in lines)
+    return tuple(f" {comment_text(line)}".rstrip() for line in lines)
 
 
 def _constants(plan: Plan) -> tuple[Constant, ...]:
@@ -263,7 +266,7 @@ def _step_view(plan: Plan, index: int, layer: LayerView, descriptor: str) -> Ste
     result = plan.buffers[step.output]
     return StepView(
         index=index,
-        comment=_comment(f"{step.name}: {step_words(step)}"),
+        comment=comment_text(f"{step.name}: {step_words(step)}"),
         layer=layer,
         descriptor=descriptor,
         preparations=_preparations(plan, planned, step),
@@ -312,7 +315,7 @@ def _table_view(table: Table, symbol: str, prefix: str, step: Step) -> TableView
         c_type=table.c_type,
         length=values.size,
         section=f".rodata.{prefix}.{symbol.removeprefix(prefix + '_')}",
-        comment=_comment(f"{step.name}: {table.role}, {_range(table, step)}"),
+        comment=comment_text(f"{step.name}: {table.role}, {_range(table, step)}"),
         rows=_rows([_literal(value, table.c_type) for value in values.tolist()]),
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 
+from picobnn.codegen.c_text import comment_text, string_literal
 from picobnn.codegen.emit import SourceFile
 from picobnn.codegen.plan import Layout, Plan
 from picobnn.codegen.program import step_macs
@@ -160,11 +161,6 @@ _CONSTANT_GROUPS = (
 )
 
 
-def _c_string(text: str) -> str:
-    plain = "".join(char if char.isascii() and char.isprintable() and char not in '"\\?' else "_" for char in text)
-    return f'"{plain}"'
-
-
 def _constant(group: str, member: Enum) -> str:
     return f"PICOBNN_{group}_{member.name}"
 
@@ -174,7 +170,7 @@ def _tensor_view(facts: TensorFacts) -> str:
     numbers = (shape.height, shape.width, shape.channels, facts.size_bytes, facts.macs)
     return ", ".join(
         (
-            _c_string(facts.name),
+            string_literal(facts.name),
             _constant("ELEMENT", facts.element),
             _constant("LAYOUT", facts.layout),
             *(f"{number}u" for number in numbers),
@@ -184,7 +180,7 @@ def _tensor_view(facts: TensorFacts) -> str:
 
 def _model_view(prefix: str, facts: ProjectFacts) -> dict[str, Any]:
     return {
-        "name": facts.name,
+        "name": comment_text(facts.name),
         "prefix": prefix,
         "macro": prefix.upper(),
         "image": _tensor_view(facts.image),

@@ -15,12 +15,14 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import IntEnum
+from typing import Any, TypeVar
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.harness.frame import OVERHEAD_BYTES, Frame, FrameReader, encode_frame
 from picobnn.harness.link import Transport
 from picobnn.harness.protocol import (
+    MINIMUM_PAYLOAD,
     PROTOCOL_MAJOR,
     PROTOCOL_MINOR,
     RESYNC_ZEROS,
@@ -42,6 +44,7 @@ _SILENCE_S = 0.05
 _EMULATED_PATIENCE = 10.0
 
 Request = tuple[Command, bytes]
+_Kind = TypeVar("_Kind", bound=IntEnum)
 
 
 @dataclass(slots=True)
@@ -98,7 +101,7 @@ class Conversation:
 
     def connect(self) -> Hello:
         """Says HELLO with a fresh nonce. Raises E_NO_ANSWER (nothing heard, or only text), E_LINK_NOISY (only damaged
-        frames) or E_PROTOCOL (another protocol)."""
+        frames) or E_PROTOCOL (another protocol, or an answer that it does not allow)."""
         nonce = secrets.randbits(16) << 16 | (secrets.randbits(16) | 1)
         self._session = 0
         payload = pack_message("hello_request", nonce=nonce, major=PROTOCOL_MAJOR, minor=PROTOCOL_MINOR)
@@ -117,9 +120,11 @@ class Conversation:
                 where=self.where,
                 remedy="Make sure that nothing else talks on this port.",
             )
+        if fields["max_payload"] < MINIMUM_PAYLOAD:
+            raise self.malformed(f"HELLO, payloads of {fields['max_payload']} bytes; {MINIMUM_PAYLOAD} are the least")
         fields["capabilities"] = Capability(fields["capabilities"])
-        fields["timer_kind"] = TimerKind(fields["timer_kind"])
-        fields["reset_cause"] = ResetCause(fields["reset_cause"])
+        fields["timer_kind"] = self.known(TimerKind, fields["timer_kind"])
+        fields["reset_cause"] = self.known(ResetCause, fields["reset_cause"])
         self._session = nonce & 0xFFFF
         self._hello = Hello(**fields)
         return self._hello
@@ -257,6 +262,13 @@ class Conversation:
             return unpack_message(message, payload)
         except struct.error as error:
             raise self.malformed(message) from error
+
+    def known(self, kind: type[_Kind], value: int) -> _Kind:
+        """The member of ``kind`` with this value. Raises E_PROTOCOL when there is none."""
+        try:
+            return kind(value)
+        except ValueError:
+            raise self.malformed(f"{kind.__name__} {value}") from None
 
     def malformed(self, what: str) -> PicobnnError:
         return PicobnnError(

@@ -72,8 +72,8 @@ class Session(Conversation):
         fields = self.fields("info_reply", payload)
         return TensorInfo(
             name=payload[message_struct("info_reply").size :].decode("utf-8", errors="replace"),
-            element=Element(fields["element"]),
-            layout=TensorLayout(fields["layout"]),
+            element=self.known(Element, fields["element"]),
+            layout=self.known(TensorLayout, fields["layout"]),
             height=fields["height"],
             width=fields["width"],
             channels=fields["channels"],
@@ -147,7 +147,7 @@ class Session(Conversation):
         """Ticks of the last RUN. They are latency only where ``timer_kind`` is DWT or SYSTICK."""
         fields = self.fields("stat_reply", self.request(Command.STAT))
         return RunTimes(
-            timer_kind=TimerKind(fields["timer_kind"]),
+            timer_kind=self.known(TimerKind, fields["timer_kind"]),
             count=fields["count"],
             overhead=fields["overhead"],
             minimum=fields["minimum"],

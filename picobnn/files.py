@@ -25,12 +25,24 @@ def write_bytes(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise PicobnnError(
-            ErrorId.FILE_UNWRITABLE,
-            f"the file cannot be written ({error.strerror}).",
-            where=str(path),
-            remedy="Check the folder's permissions and free space.",
-        ) from None
+        raise _unwritable("file", path, error) from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; nothing happens where it is. Raises E_FILE_UNWRITABLE."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable("folder", path, error) from None
+
+
+def _unwritable(kind: str, path: Path, error: OSError) -> PicobnnError:
+    return PicobnnError(
+        ErrorId.FILE_UNWRITABLE,
+        f"the {kind} cannot be written ({error.strerror or error}).",
+        where=str(path),
+        remedy="Check the folder's permissions and free space.",
+    )
 
 
 def write_text(path: Path, text: str) -> None:

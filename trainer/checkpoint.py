@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.files import write_bytes
 from picobnn.trainer.models import Network, build_model
 
 FORMAT = 1
@@ -128,21 +128,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "metadata": checkpoint.metadata,
         "sha256": _digest(tensors),
     }
-    data = safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(header, sort_keys=True)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise PicobnnError(
-            ErrorId.FILE_UNWRITABLE,
-            f"The checkpoint cannot be written ({error}).",
-            where=str(path),
-            remedy="Choose a folder you may write to, with free space.",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(header, sort_keys=True)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,10 @@ def test_weights_of_another_network(path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
-    def full_disk(self: Path, target: Path) -> Path:
+    def full_disk(source: Path, target: Path) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(Path, "replace", full_disk)
+    monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(PicobnnError) as caught:
         write_checkpoint(checkpoint_of(build_model("digits_cnn")), path)
     assert caught.value.error_id is ErrorId.FILE_UNWRITABLE

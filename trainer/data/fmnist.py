@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.files import make_folder, write_bytes
 from picobnn.trainer.data.dataset import Dataset, DatasetInfo, Split
 from picobnn.trainer.data.readers import read_idx
 
@@ -92,24 +93,26 @@ def load(root: Path | None = None) -> Dataset:
 def fetch(folder: Path | None = None) -> Path:
     """Download the four files into ``folder`` (default :func:`cache_folder`), check them, return the folder.
 
-    A file appears only after its checksum agreed. Raises DATA_MISSING without network, DATA_CHECKSUM.
+    A file appears only after its checksum agreed. Raises DATA_MISSING without network, DATA_CHECKSUM,
+    FILE_UNWRITABLE.
     """
     target = cache_folder() if folder is None else folder
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     for name, checksum in FILES.items():
         if _file_in(target, name) is None:
-            _fetch_file(f"{URL}{name}.gz", target / f"{name}.gz", checksum)
+            write_bytes(target / f"{name}.gz", _download(f"{URL}{name}.gz", checksum))
     return target
 
 
-def _fetch_file(url: str, path: Path, checksum: str) -> None:
+def _download(url: str, checksum: str) -> bytes:
+    """The packed file, whose content has the SHA-256 ``checksum``."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
-            packed = answer.read()
-    except (urllib.error.URLError, TimeoutError) as error:
+            packed: bytes = answer.read()
+    except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
         raise PicobnnError(
             ErrorId.DATA_MISSING,
-            f"The download failed: {error}.",
+            f"The download failed: {str(error) or type(error).__name__}.",
             where=url,
             remedy="Run `apt-get install dataset-fashion-mnist`, or copy the four idx files into a folder and name it.",
         ) from error
@@ -124,6 +127,4 @@ def _fetch_file(url: str, path: Path, checksum: str) -> None:
             where=url,
             remedy="Try again; if it persists, take the files from the Debian package.",
         )
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_bytes(packed)
-    temporary.replace(path)
+    return packed

@@ -13,12 +13,9 @@ from picobnn.codegen.plan import StepCost
 from picobnn.codegen.program import Program, Step
 from picobnn.codegen.strategies import CostTerm, Strategy
 from picobnn.codegen.targets import Target
-from picobnn.codegen.targets.costs import CoreCosts
+from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts
 from picobnn.codegen.vocabulary import Shape
 from picobnn.errors import ErrorId, PicobnnError
-
-TRANSPOSE = "transpose"
-"""The name of the transposes among a core's kernels."""
 
 
 def step_cost(

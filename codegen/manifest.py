@@ -75,9 +75,18 @@ class ManifestTable(_Record):
     size_bytes: int
 
 
+class ManifestAlternative(_Record):
+    """A strategy that would have run a step too, with its estimates."""
+
+    strategy: str
+    estimated_cycles: int
+    worst_cycles: int
+
+
 class ManifestStep(_Record):
     """One step. ``scratch_bytes`` and ``transpose_bytes`` lie in the arena during the step only; the latter hold the
-    input in ``input_layout`` where its buffer has another one."""
+    input in ``input_layout`` where its buffer has another one. ``estimated_cycles`` (mean) and ``worst_cycles`` come on
+    top of ``transpose_cycles``; they are None on a core without coefficients. Alternatives: see ``PlannedStep``."""
 
     name: str
     source: str
@@ -97,6 +106,10 @@ class ManifestStep(_Record):
     scratch_offset_bytes: int
     transpose_bytes: int
     transpose_offset_bytes: int
+    estimated_cycles: int | None
+    worst_cycles: int | None
+    transpose_cycles: int | None
+    alternatives: tuple[ManifestAlternative, ...]
     tables: tuple[ManifestTable, ...]
     table_bytes: int
 
@@ -238,6 +251,15 @@ def _step(plan: Plan, prefix: str, index: int) -> ManifestStep:
         scratch_offset_bytes=planned.scratch_offset_bytes,
         transpose_bytes=planned.transpose_bytes,
         transpose_offset_bytes=planned.transpose_offset_bytes,
+        estimated_cycles=None if planned.cost is None else planned.cost.cycles,
+        worst_cycles=None if planned.cost is None else planned.cost.worst_cycles,
+        transpose_cycles=planned.transpose_cycles,
+        alternatives=tuple(
+            ManifestAlternative(
+                strategy=other.strategy, estimated_cycles=other.cost.cycles, worst_cycles=other.cost.worst_cycles
+            )
+            for other in planned.alternatives
+        ),
         tables=tables,
         table_bytes=sum(table.size_bytes for table in tables),
     )

@@ -3,24 +3,47 @@
 
 Invariant: every step has a strategy that accepted it, and reads its input in the layout in which it was written or
 from a transposed copy. There is no silent fallback: a step that nobody accepts ends in E_NO_STRATEGY with every
-refusal.
+refusal, a budget that nothing meets in E_BUDGET_EXCEEDED with the distance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from picobnn.codegen.arena import Request, place_buffers
-from picobnn.codegen.plan import Buffer, Kernels, Layout, Optimize, Plan, PlannedStep, layout_bytes
+from picobnn.codegen.arena import ALIGNMENT, Request, place_buffers
+from picobnn.codegen.budget import Budget, choose_within
+from picobnn.codegen.cost import step_cost, transpose_cost
+from picobnn.codegen.plan import (
+    Alternative,
+    Buffer,
+    Kernels,
+    Layout,
+    Optimize,
+    Plan,
+    PlannedStep,
+    StepCost,
+    layout_bytes,
+)
 from picobnn.codegen.program import Program, Step
-from picobnn.codegen.strategies import STRATEGIES, Strategy
+from picobnn.codegen.search import TRANSPOSABLE, Measure, Option, Stage, joins
+from picobnn.codegen.strategies import STRATEGIES, Strategy, table_bytes
 from picobnn.codegen.targets import Target
+from picobnn.codegen.targets.costs import CoreCosts, load_costs
 from picobnn.errors import ErrorId, PicobnnError
 
 PACKED = ("direct", "xnor")
-"""The strategies of ``Kernels.XNOR``: what the packed baseline runs."""
+"""The strategies of ``Kernels.XNOR``: the packed baseline."""
 
-TRANSPOSABLE = (Layout.CHANNEL_WORDS, Layout.PIXEL_PLANES)
+NO_BUDGET = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A strategy that may run a step; ``cost`` is None where the core has no coefficients for it."""
+
+    strategy: Strategy
+    cost: StepCost | None
 
 
 def make_plan(
@@ -30,59 +53,42 @@ def make_plan(
     kernels: Kernels = Kernels.XNOR,
     optimize: Optimize = Optimize.BALANCED,
     forced: Mapping[int, str] | None = None,
+    budget: Budget = NO_BUDGET,
+    costs: CoreCosts | None = None,
 ) -> Plan:
     """How ``target`` runs a verified ``program``.
+
+    ``Kernels.XNOR`` takes the packed baseline. ``Kernels.AUTO`` weighs all strategies with coefficients for the core:
+    the least cycles, transposes included (``SPEED``; ``BALANCED``: of those that keep weights packed), or the least
+    table bytes, then cycles (``SIZE``, packed ones only). Ties go to fewer table bytes, then less arena.
 
     Args:
         program: verified.
         target: the core.
-        kernels: ``XNOR`` takes the packed baseline for every step.
-        optimize: recorded in the plan.
-        forced: strategy names by step, taken instead of a choice, under any ``kernels``.
+        kernels: see above.
+        optimize: see above.
+        forced: strategy names by step, taken instead of a choice, whatever the other options say.
+        budget: limits that the plan keeps; with a limit of cycles the table bytes are minimised under it.
+        costs: coefficients instead of those of ``targets/costs``.
 
     Raises:
         PicobnnError: ``NO_STRATEGY`` when nobody, or not the forced strategy, runs a step; ``USAGE`` for a forced step
-            or strategy that does not exist; ``PLAN_INVALID`` for layouts that no transpose joins.
+            or strategy that does not exist, or a limit of cycles that cannot be estimated; ``BUDGET_EXCEEDED`` with the
+            distance when no plan keeps the budget; ``PLAN_INVALID`` for layouts that no transpose joins.
     """
-    wanted = dict(forced or {})
-    _check_forced(program, wanted)
-    strategies = [_choose(step, program, target, wanted.get(index)) for index, step in enumerate(program.steps)]
-    layouts = _layouts(program, strategies)
-    scratch = [strategy.scratch_bytes(step, program) for strategy, step in zip(strategies, program.steps, strict=True)]
-    copies = [
-        0 if layouts[step.input] is strategy.input_layout(step) else _stored_bytes(program, step, strategy)
-        for strategy, step in zip(strategies, program.steps, strict=True)
+    forced = forced or {}
+    _check_forced(program, forced)
+    costs = costs or load_costs(target.core)
+    candidates = [
+        _candidates(step, program, target, kernels, optimize, forced.get(index), costs)
+        for index, step in enumerate(program.steps)
     ]
-    lifetimes = _lifetimes(program)
-    sizes = [layout_bytes(layout, tensor.shape) for layout, tensor in zip(layouts, program.tensors, strict=True)]
-    requests = [Request(size, *lifetime) for size, lifetime in zip(sizes, lifetimes, strict=True)]
-    requests += [Request(size, index, index) for index, size in enumerate(scratch)]
-    requests += [Request(size, index, index) for index, size in enumerate(copies)]
-    placement = place_buffers(requests)
-    tensors, steps = len(program.tensors), len(program.steps)
-    return Plan(
-        program=program,
-        core=target.core,
-        kernels=kernels,
-        optimize=optimize,
-        steps=tuple(
-            PlannedStep(
-                step=index,
-                strategy=strategy.name,
-                scratch_bytes=scratch[index],
-                scratch_offset_bytes=placement.offsets[tensors + index],
-                input_layout=strategy.input_layout(program.steps[index]),
-                transpose_bytes=copies[index],
-                transpose_offset_bytes=placement.offsets[tensors + steps + index] if copies[index] else 0,
-            )
-            for index, strategy in enumerate(strategies)
-        ),
-        buffers=tuple(
-            Buffer(index, layouts[index], sizes[index], placement.offsets[index], *lifetimes[index])
-            for index in range(tensors)
-        ),
-        arena_bytes=placement.arena_bytes,
-    )
+    _check_joins(program, candidates)
+    if budget.cycles is not None:
+        _check_estimates(program, target, candidates)
+    stages = [_stage(step, program, found, costs) for step, found in zip(program.steps, candidates, strict=True)]
+    choices = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name)
+    return _plan(program, target, kernels, optimize, candidates, choices, stages, costs)
 
 
 def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
@@ -97,50 +103,156 @@ def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
             )
 
 
-def _choose(step: Step, program: Program, target: Target, forced: str | None) -> Strategy:
-    refusals = []
+def _candidates(
+    step: Step,
+    program: Program,
+    target: Target,
+    kernels: Kernels,
+    optimize: Optimize,
+    forced: str | None,
+    costs: CoreCosts | None,
+) -> list[_Candidate]:
+    """What may run the step, in the order of the registry. Under ``XNOR``, or forced: one strategy."""
+    weighs = forced is None and kernels is Kernels.AUTO
+    found: list[_Candidate] = []
+    refusals: list[str] = []
     for strategy in STRATEGIES:
-        if strategy.name != forced and (forced is not None or strategy.name not in PACKED):
+        if not weighs and strategy.name not in (PACKED if forced is None else (forced,)):
             continue
         refusal = strategy.accepts(step, program, target)
-        if refusal is None:
-            return strategy
-        refusals.append(f"{strategy.name}: {refusal.reason}")
-    raise PicobnnError(
-        ErrorId.NO_STRATEGY,
-        f"no kernel runs this step on {target.name} ({'; '.join(refusals)}).",
-        where=step.name,
-        remedy="Change the layer so that one of the kernels accepts it.",
-    )
+        if refusal is not None:
+            refusals.append(f"{strategy.name}: {refusal.reason}")
+            continue
+        cost = step_cost(strategy, step, program, target, costs)
+        if not weighs:
+            return [_Candidate(strategy, cost)]
+        if cost is None:
+            refusals.append(f"{strategy.name}: it has no cost coefficients for {target.core}")
+        elif optimize is not Optimize.SPEED and not strategy.packed_weights:
+            refusals.append(f"{strategy.name}: it stores lists, which only the speed setting allows")
+        else:
+            found.append(_Candidate(strategy, cost))
+    if not found:
+        raise PicobnnError(
+            ErrorId.NO_STRATEGY,
+            f"no kernel runs this step on {target.name} ({'; '.join(refusals)}).",
+            where=step.name,
+            remedy="Change the layer so that one of the kernels accepts it.",
+        )
+    return found
 
 
-def _stored_bytes(program: Program, step: Step, strategy: Strategy) -> int:
-    return layout_bytes(strategy.input_layout(step), program.tensors[step.input].shape)
-
-
-def _layouts(program: Program, strategies: list[Strategy]) -> list[Layout]:
-    """Layout of every tensor, as its writer leaves it; the image is bytes."""
-    layouts = {0: Layout.HWC_BYTES}
-    for step, strategy in zip(program.steps, strategies, strict=True):
-        wanted = strategy.input_layout(step)
-        found = layouts[step.input]
-        if found is not wanted and not (found in TRANSPOSABLE and wanted in TRANSPOSABLE):
+def _check_joins(program: Program, candidates: Sequence[Sequence[_Candidate]]) -> None:
+    """Programs are chains (every tensor is read once), and some transpose, if any is needed, joins every link."""
+    stored = {Layout.HWC_BYTES}
+    for index, (step, found) in enumerate(zip(program.steps, candidates, strict=True)):
+        wanted = {each.strategy.input_layout(step) for each in found}
+        if step.input != index or not any(joins(have, want) for have in stored for want in wanted):
+            have, want = (" or ".join(sorted(layout.value for layout in layouts)) for layouts in (stored, wanted))
             raise PicobnnError(
                 ErrorId.PLAN_INVALID,
-                f"reads {wanted.value}, but its input is stored as {found.value}.",
+                f"reads tensor {step.input} as {want}; tensor {index} is stored as {have}.",
                 where=step.name,
                 remedy="End only the last layer with a scale, and start with an input convolution.",
             )
-        layouts[step.output] = strategy.output_layout(step)
-    return [layouts[index] for index in range(len(program.tensors))]
+        stored = {each.strategy.output_layout(step) for each in found}
 
 
-def _lifetimes(program: Program) -> list[tuple[int, int]]:
-    """First and last step of every tensor, both included."""
+def _check_estimates(program: Program, target: Target, candidates: Sequence[Sequence[_Candidate]]) -> None:
+    for step, found in zip(program.steps, candidates, strict=True):
+        unknown = [each.strategy.name for each in found if each.cost is None]
+        if unknown:
+            raise PicobnnError(
+                ErrorId.USAGE,
+                f"its cycles cannot be limited: {unknown[0]} has no cost coefficients for {target.core}.",
+                where=step.name,
+                remedy="Leave the limit of cycles out, or choose a calibrated core.",
+            )
+
+
+def _objective(kernels: Kernels, optimize: Optimize, budget: Budget) -> tuple[Measure, ...]:
+    saves_flash = budget.cycles is not None or (kernels is Kernels.AUTO and optimize is Optimize.SIZE)
+    if saves_flash:
+        return (Measure.FLASH, Measure.CYCLES, Measure.RAM)
+    return (Measure.CYCLES, Measure.FLASH, Measure.RAM)
+
+
+def _stage(step: Step, program: Program, found: Sequence[_Candidate], costs: CoreCosts | None) -> Stage:
+    shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
+    layouts = {Layout.HWC_BYTES} if step.input == 0 else set(TRANSPOSABLE)
+    return Stage(
+        options=tuple(
+            Option(
+                reads=each.strategy.input_layout(step),
+                writes=each.strategy.output_layout(step),
+                cycles=0 if each.cost is None else each.cost.cycles,
+                flash_bytes=table_bytes(each.strategy.tables(step, program)),
+                ram_bytes=_aligned(each.strategy.scratch_bytes(step, program))
+                + _aligned(layout_bytes(each.strategy.output_layout(step), output)),
+            )
+            for each in found
+        ),
+        input_bytes={layout: _aligned(layout_bytes(layout, shape)) for layout in layouts},
+        transpose_cycles=transpose_cost(shape, costs) or 0,
+    )
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def _plan(
+    program: Program,
+    target: Target,
+    kernels: Kernels,
+    optimize: Optimize,
+    candidates: Sequence[Sequence[_Candidate]],
+    choices: Sequence[int],
+    stages: Sequence[Stage],
+    costs: CoreCosts | None,
+) -> Plan:
+    """The choices with their buffers placed."""
     last = len(program.steps) - 1
-    first_steps = {0: 0} | {step.output: index for index, step in enumerate(program.steps)}
-    last_steps = {0: 0} | first_steps
-    for index, step in enumerate(program.steps):
-        last_steps[step.input] = max(last_steps[step.input], index)
-    last_steps[program.steps[-1].output] = last
-    return [(first_steps[index], last_steps[index]) for index in range(len(program.tensors))]
+    options = [stage.options[choice] for stage, choice in zip(stages, choices, strict=True)]
+    layouts = [Layout.HWC_BYTES, *(option.writes for option in options)]
+    sizes = [layout_bytes(layout, tensor.shape) for layout, tensor in zip(layouts, program.tensors, strict=True)]
+    # Tensor t is written by step t - 1 and read by step t.
+    lifetimes = [(max(tensor - 1, 0), min(tensor, last)) for tensor in range(len(sizes))]
+    scratch = [
+        found[choice].strategy.scratch_bytes(step, program)
+        for step, found, choice in zip(program.steps, candidates, choices, strict=True)
+    ]
+    copies = [
+        0 if layout is option.reads else layout_bytes(option.reads, tensor.shape)
+        for layout, option, tensor in zip(layouts, options, program.tensors, strict=False)
+    ]
+    requests = [Request(size, *lifetime) for size, lifetime in zip(sizes, lifetimes, strict=True)]
+    requests += [Request(size, index, index) for index, size in enumerate(scratch)]
+    requests += [Request(size, index, index) for index, size in enumerate(copies)]
+    placement = place_buffers(requests)
+    scratch_offsets = placement.offsets[len(sizes) :]
+    copy_offsets = scratch_offsets[len(scratch) :]
+    steps = tuple(
+        PlannedStep(
+            step=index,
+            strategy=found[choice].strategy.name,
+            scratch_bytes=scratch[index],
+            scratch_offset_bytes=scratch_offsets[index],
+            input_layout=options[index].reads,
+            transpose_bytes=copies[index],
+            transpose_offset_bytes=copy_offsets[index] if copies[index] else 0,
+            cost=found[choice].cost,
+            transpose_cycles=transpose_cost(program.tensors[index].shape, costs) if copies[index] else 0,
+            alternatives=tuple(
+                Alternative(each.strategy.name, each.cost)
+                for other, each in enumerate(found)
+                if other != choice and each.cost is not None
+            ),
+        )
+        for index, (found, choice) in enumerate(zip(candidates, choices, strict=True))
+    )
+    buffers = tuple(
+        Buffer(tensor, layouts[tensor], sizes[tensor], placement.offsets[tensor], *lifetimes[tensor])
+        for tensor in range(len(sizes))
+    )
+    return Plan(program, target.core, kernels, optimize, steps, buffers, placement.arena_bytes)

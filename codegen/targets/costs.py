@@ -23,6 +23,8 @@ from picobnn.codegen.targets.cores import find_core
 from picobnn.errors import ErrorId, PicobnnError
 
 FORMAT: Literal[1] = 1
+TRANSPOSE = "transpose"
+"""The name of the transposes among the kernels; every core that has coefficients has theirs."""
 
 
 class CostBasis(Enum):
@@ -82,6 +84,8 @@ def parse_costs(text: str, where: str) -> CoreCosts:
         first: Any = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise _bad(where, f"'{field}': {first['msg']}.") from None
+    if TRANSPOSE not in found.kernels:
+        raise _bad(where, f"'kernels.{TRANSPOSE}' is missing.")
     for name, kernel in found.kernels.items():
         for term, value in {"error_percent": kernel.error_percent, **kernel.coefficients}.items():
             if not math.isfinite(value) or value < 0:

@@ -4,20 +4,73 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from picobnn.codegen.plan import Kernels, Layout, Optimize
+from picobnn.codegen import select, strategies
+from picobnn.codegen.budget import Budget
+from picobnn.codegen.emit import render_model
+from picobnn.codegen.manifest import build_manifest
+from picobnn.codegen.plan import Kernels, Layout, Optimize, Plan, layout_bytes
+from picobnn.codegen.program import Program, Step
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.strategies import STRATEGIES
-from picobnn.codegen.targets import CORES, find_core
+from picobnn.codegen.strategies import STRATEGIES, CostTerm, Strategy, find_strategy
+from picobnn.codegen.strategies.xnor import XnorStrategy
+from picobnn.codegen.targets import CORES, Target, find_core
+from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts
 from picobnn.codegen.vocabulary import WeightDomain
 from picobnn.errors import ErrorId, PicobnnError
 from tests.support.random_programs import random_program
 from tests.support.small_programs import binary_conv2d, two_layers
 
 M4 = find_core("m4")
+
+
+class Priced(XnorStrategy):
+    """A stand-in with one term: its price is the coefficient."""
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        return (CostTerm("call", 1, 2),)
+
+
+class OfPlanes(Priced):
+    """The same, reading planes."""
+
+    def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.PIXEL_PLANES
+
+
+def prices(cycles: Mapping[str, float], transpose: float = 0) -> CoreCosts:
+    """Costs in which each call of a stand-in, of ``direct`` and of a transpose has a price."""
+    zero = dict.fromkeys(
+        (term.name for term in find_strategy("direct").cost_terms(two_layers().steps[0], two_layers(), M4)), 0.0
+    )
+    kernels = {name: KernelCosts({"call": price}, 0.0) for name, price in cycles.items()}
+    kernels |= {
+        "direct": KernelCosts(zero | {"call": 100.0}, 0.0),
+        TRANSPOSE: KernelCosts({"call": transpose, "block": 0.0, "word": 0.0}, 0.0),
+    }
+    return CoreCosts("cortex-m4", CostBasis.MODELLED, "a test", kernels)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``direct`` and stand-ins for packed words, planes and lists, instead of the registry."""
+    registry: tuple[Strategy, ...] = (
+        find_strategy("direct"),
+        Priced(name="xnor"),
+        OfPlanes(name="planes"),
+        Priced(name="lists", packed_weights=False),
+    )
+    monkeypatch.setattr(select, "STRATEGIES", registry)
+    monkeypatch.setattr(strategies, "STRATEGIES", registry)
+
+
+def chosen(plan: Plan) -> list[str]:
+    return [step.strategy for step in plan.steps]
 
 
 def test_strategies_layouts_and_options() -> None:
@@ -75,4 +128,87 @@ def test_a_forced_strategy_is_taken_or_refused_with_its_reason() -> None:
 def test_forcing_what_does_not_exist_is_refused(forced: dict[int, str]) -> None:
     with pytest.raises(PicobnnError) as caught:
         make_plan(two_layers(), M4, forced=forced)
+    assert caught.value.error_id is ErrorId.USAGE
+
+
+def auto(optimize: Optimize, costs: CoreCosts, forced: Mapping[int, str] | None = None) -> Plan:
+    return make_plan(two_layers(), M4, kernels=Kernels.AUTO, optimize=optimize, forced=forced, costs=costs)
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_auto_takes_what_costs_least_with_its_transpose() -> None:
+    costs = {"xnor": 50.0, "planes": 30.0, "lists": 10.0}
+    assert chosen(auto(Optimize.BALANCED, prices(costs, 19))) == ["direct", "planes"]
+    assert chosen(auto(Optimize.BALANCED, prices(costs, 21))) == ["direct", "xnor"]
+    assert chosen(auto(Optimize.SPEED, prices(costs, 0))) == ["direct", "lists"]
+    assert chosen(auto(Optimize.SIZE, prices(costs, 19))) == ["direct", "planes"]
+    assert chosen(auto(Optimize.SPEED, prices(costs), {1: "xnor"})) == ["direct", "xnor"]
+    assert chosen(make_plan(two_layers(), M4, costs=prices(costs))) == ["direct", "xnor"]
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_the_plan_and_the_manifest_say_what_was_weighed() -> None:
+    plan = auto(Optimize.BALANCED, prices({"xnor": 50.0, "planes": 30.0, "lists": 10.0}, 7))
+    step = plan.steps[1]
+    assert step.cost is not None
+    assert (step.cost.cycles, step.cost.worst_cycles, step.transpose_cycles) == (30, 60, 7)
+    assert [(other.strategy, other.cost.cycles) for other in step.alternatives] == [("xnor", 50)]
+    stored = build_manifest(plan, "net", ()).steps[1]
+    assert (stored.estimated_cycles, stored.worst_cycles, stored.transpose_cycles) == (30, 60, 7)
+    assert [(other.strategy, other.estimated_cycles) for other in stored.alternatives] == [("xnor", 50)]
+    assert (stored.input_layout, stored.transpose_bytes) == ("pixel_planes", step.transpose_bytes)
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_without_coefficients_a_strategy_is_no_candidate() -> None:
+    assert chosen(auto(Optimize.SPEED, prices({"planes": 1e6}))) == ["direct", "planes"]
+    with pytest.raises(PicobnnError, match="xnor: it has no cost coefficients for cortex-m4") as caught:
+        auto(Optimize.BALANCED, prices({"lists": 1.0}))
+    assert "lists: it stores lists" in caught.value.what
+    assert caught.value.error_id is ErrorId.NO_STRATEGY
+
+
+def test_a_transposed_copy_lies_in_the_arena_and_is_written_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = two_layers()
+    for module in (select, strategies):
+        monkeypatch.setattr(module, "STRATEGIES", (find_strategy("direct"), OfPlanes()))
+    plan = make_plan(program, M4)
+    step = plan.steps[1]
+    assert step.transpose_bytes == layout_bytes(Layout.PIXEL_PLANES, program.tensors[1].shape)
+    spans = [(b.offset_bytes, b.offset_bytes + b.size_bytes) for b in plan.buffers[1:]]
+    spans += [
+        (step.scratch_offset_bytes, step.scratch_offset_bytes + step.scratch_bytes),
+        (step.transpose_offset_bytes, step.transpose_offset_bytes + step.transpose_bytes),
+    ]
+    spans.sort()
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+    assert plan.arena_bytes >= spans[-1][1]
+    sources = {source.path: source.text for source in render_model(plan, "net")}
+    source, copy = plan.buffers[1].offset_bytes // 4, step.transpose_offset_bytes // 4
+    assert (
+        f"    picobnn_transpose(&words[{source}], &words[{copy}], 9u, 5u);\n"
+        f"    picobnn_xnor_dense_scale(&dense1_layer, &words[{copy}], " in sources["net.c"]
+    )
+    assert '#include "picobnn_transpose.h"' in sources["net.c"]
+    assert {"picobnn_transpose.h", "picobnn_transpose.c"} <= set(sources)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_arena_is_what_the_search_reckoned(seed: int) -> None:
+    program = random_program(np.random.default_rng(seed))
+    plan = make_plan(program, M4)
+    assert make_plan(program, M4, budget=Budget(ram_bytes=plan.arena_bytes)).arena_bytes == plan.arena_bytes
+    with pytest.raises(PicobnnError, match=f"at least {plan.arena_bytes} bytes of arena: 1 bytes above") as caught:
+        make_plan(program, M4, budget=Budget(ram_bytes=plan.arena_bytes - 1))
+    assert caught.value.error_id is ErrorId.BUDGET_EXCEEDED
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_limit_of_cycles_that_nobody_can_estimate_is_refused() -> None:
+    costs = prices({"planes": 5.0})
+    assert chosen(make_plan(two_layers(), M4, kernels=Kernels.AUTO, budget=Budget(cycles=105), costs=costs))
+    with pytest.raises(PicobnnError, match=r"105 cycles .*: 1 cycles above the limit of 104"):
+        make_plan(two_layers(), M4, kernels=Kernels.AUTO, budget=Budget(cycles=104), costs=costs)
+    with pytest.raises(PicobnnError, match="xnor has no cost coefficients") as caught:
+        make_plan(two_layers(), M4, budget=Budget(cycles=10**9), costs=costs)
     assert caught.value.error_id is ErrorId.USAGE

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits on a plan, and how far from them the best plan is when none keeps them. Called by ``select.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.search import Measure, Stage, best_way
+from picobnn.errors import ErrorId, PicobnnError
+
+_WORDS = {
+    Measure.CYCLES: ("cycles of one inference (estimated)", "cycles"),
+    Measure.FLASH: ("bytes of weight tables in flash", "bytes"),
+    Measure.RAM: ("bytes of arena", "bytes"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits, inclusive; None: no limit. ``flash_bytes`` of the weight tables, ``ram_bytes`` of the arena (code, stack
+    and the application come on top), ``cycles`` of one inference as estimated, transposes included."""
+
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    cycles: int | None = None
+
+    def limits(self) -> dict[Measure, int]:
+        """The limits that are set, in the order in which a breach is looked for."""
+        pairs = ((Measure.RAM, self.ram_bytes), (Measure.FLASH, self.flash_bytes), (Measure.CYCLES, self.cycles))
+        return {measure: limit for measure, limit in pairs if limit is not None}
+
+
+def choose_within(
+    stages: Sequence[Stage], start: Layout, objective: Sequence[Measure], budget: Budget, where: str
+) -> tuple[int, ...]:
+    """The best option of every stage within the budget. Raises BUDGET_EXCEEDED, saying by how much."""
+    limits = budget.limits()
+    way = best_way(stages, start, objective, limits)
+    if way is None:
+        raise _exceeded(stages, start, limits, where)
+    return way.choices
+
+
+def _exceeded(stages: Sequence[Stage], start: Layout, limits: Mapping[Measure, int], where: str) -> PicobnnError:
+    """Adds one limit after the other; the first that cannot be kept together with those before it is named."""
+    kept: dict[Measure, int] = {}
+    measure, limit, least = Measure.RAM, 0, 0
+    for measure, limit in limits.items():
+        others = [other for other in Measure if other is not measure]
+        way = best_way(stages, start, (measure, *others), kept)
+        least = 0 if way is None else way.totals[measure]
+        if least > limit:
+            break
+        kept[measure] = limit
+    what, unit = _WORDS[measure]
+    within = "".join(f" within {kept[other]} {_WORDS[other][0]}" for other in kept)
+    return PicobnnError(
+        ErrorId.BUDGET_EXCEEDED,
+        f"the plan needs at least {least} {what}{within}: {least - limit} {unit} above the limit of {limit}.",
+        where=where,
+        remedy="Raise the limit, allow --kernels auto and --optimize speed, or prune the network further.",
+    )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The best way through a chain of steps: dynamic programming over the layout of the tensor between two steps.
+
+A way is one option per step; where an option reads another layout than the one before it wrote, the map is transposed.
+Cycles and table bytes add up along the way; the arena needs the largest of what the steps need. Invariant: the way that
+:func:`best_way` returns is optimal, not merely good: what is dropped cannot be part of a better one. Pure integers:
+knows no strategies. Called by ``select.py``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from picobnn.codegen.plan import Layout
+
+TRANSPOSABLE = (Layout.CHANNEL_WORDS, Layout.PIXEL_PLANES)
+
+Totals = tuple[int, int, int]
+"""Cycles, table bytes, arena bytes: indexed by :class:`Measure`."""
+
+
+class Measure(IntEnum):
+    """What a way is judged by. The values index :data:`Totals`."""
+
+    CYCLES = 0
+    FLASH = 1
+    RAM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to run a step. ``ram_bytes``: its output and its scratch, as they lie in the arena."""
+
+    reads: Layout
+    writes: Layout
+    cycles: int
+    flash_bytes: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step: its options (at least one), and what its input takes in the arena in each layout that it may have.
+    ``transpose_cycles``: of its input, the same in both directions."""
+
+    options: tuple[Option, ...]
+    input_bytes: Mapping[Layout, int]
+    transpose_cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The index of one option per stage, and what they add up to."""
+
+    choices: tuple[int, ...]
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """A way to the front of the chain; ``before`` is None at the image."""
+
+    totals: Totals
+    choice: int
+    before: _Label | None
+
+
+def joins(found: Layout, wanted: Layout) -> bool:
+    """Whether a tensor stored as ``found`` can be read as ``wanted``, transposed if need be."""
+    return found is wanted or (found in TRANSPOSABLE and wanted in TRANSPOSABLE)
+
+
+def best_way(
+    stages: Sequence[Stage], start: Layout, objective: Sequence[Measure], limits: Mapping[Measure, int]
+) -> Way | None:
+    """The way with the least totals in the order of ``objective`` (all three measures) among those within ``limits``
+    (inclusive); None when there is none. Equal ways: the one with the earlier options in the last step wins."""
+    # Sums in lexicographic order keep one best label per layout; limits, or a maximum before a sum, need trade-offs.
+    keep_all = bool(limits) or objective[-1] is not Measure.RAM
+    front: dict[Layout, list[_Label]] = {start: [_Label((0, 0, 0), 0, None)]}
+    for stage in stages:
+        reached: dict[Layout, list[_Label]] = {}
+        for layout, labels in front.items():
+            for choice, option in enumerate(stage.options):
+                if not joins(layout, option.reads):
+                    continue
+                extended = (_extend(label, stage, layout, choice) for label in labels)
+                within = [label for label in extended if _is_within(label.totals, limits)]
+                reached.setdefault(option.writes, []).extend(within)
+        front = {layout: _reduced(labels, objective, keep_all=keep_all) for layout, labels in reached.items()}
+    ends = [label for labels in front.values() for label in labels]
+    if not ends:
+        return None
+    best: _Label | None = min(ends, key=lambda label: _rank(label.totals, objective))
+    choices: list[int] = []
+    totals = (0, 0, 0)
+    while best is not None and best.before is not None:
+        totals = totals if choices else best.totals
+        choices.append(best.choice)
+        best = best.before
+    return Way(tuple(reversed(choices)), totals)
+
+
+def _extend(label: _Label, stage: Stage, layout: Layout, choice: int) -> _Label:
+    option = stage.options[choice]
+    cycles, flash, ram = label.totals
+    alive = stage.input_bytes[layout] + option.ram_bytes
+    cycles += option.cycles
+    if option.reads is not layout:
+        cycles += stage.transpose_cycles
+        alive += stage.input_bytes[option.reads]
+    return _Label((cycles, flash + option.flash_bytes, max(ram, alive)), choice, label)
+
+
+def _is_within(totals: Totals, limits: Mapping[Measure, int]) -> bool:
+    return all(totals[measure] <= limit for measure, limit in limits.items())
+
+
+def _rank(totals: Totals, objective: Sequence[Measure]) -> tuple[int, ...]:
+    return tuple(totals[measure] for measure in objective)
+
+
+def _reduced(labels: Iterable[_Label], objective: Sequence[Measure], *, keep_all: bool) -> list[_Label]:
+    """Without the labels that another one is at least as good as: in all measures, or in their order."""
+    ordered = sorted(labels, key=lambda label: _rank(label.totals, objective))
+    if not keep_all:
+        return ordered[:1]
+    kept: list[_Label] = []
+    # Of what is kept: (second, third) measure pairs that no other pair is at most; second ascends, third descends.
+    seconds: list[int] = []
+    thirds: list[int] = []
+    for label in ordered:
+        _, second, third = _rank(label.totals, objective)
+        place = bisect_right(seconds, second)
+        if place and thirds[place - 1] <= third:
+            continue
+        kept.append(label)
+        first = bisect_left(seconds, second)
+        last = first
+        while last < len(seconds) and thirds[last] >= third:
+            last += 1
+        seconds[first:last], thirds[first:last] = [second], [third]
+    return kept

@@ -199,7 +199,7 @@ def render_project(
         *(f"board/{name}" for name in ("picobnn_board.h", *_BOARD_SOURCES, uart)),
         *(f"harness/{name}" for name in ("picobnn_harness.h", *_HARNESS_SOURCES)),
     ]
-    firmware_sources = ["main.c", "harness/picobnn_harness_model.c", *(path for path in copied if path.endswith(".c"))]
+    sources = ["harness/picobnn_harness_model.c", *(path for path in copied if path.endswith(".c"))]
     views: dict[str, dict[str, Any]] = {
         "board": _board_view(board),
         "model": _model_view(prefix, facts),
@@ -208,7 +208,8 @@ def render_project(
             "optimization": OPTIMIZATION,
             "model_sources": sorted(file.path for file in model_files if file.path.endswith(".c")),
             "model_assembly": sorted(file.path for file in model_files if file.path.endswith(".S")),
-            "firmware_sources": sorted(firmware_sources),
+            "board_sources": sorted(path for path in sources if path.startswith("board/")),
+            "harness_sources": sorted(path for path in sources if path.startswith("harness/")),
         },
         **_protocol_view(),
     }

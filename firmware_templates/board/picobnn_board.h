@@ -38,7 +38,8 @@ void picobnn_board_uart_init(void);
 void picobnn_board_uart_write(uint8_t byte);
 uint8_t picobnn_board_uart_read(void);
 
-/* Interrupt handler that the application defines. */
+/* Interrupt handler of SysTick. The harness defines it; where it is not linked, an application that
+ * starts SysTick does. The default returns. */
 void picobnn_harness_systick_handler(void);
 
 int main(void);

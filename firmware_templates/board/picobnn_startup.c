@@ -96,6 +96,10 @@ __attribute__((naked)) void picobnn_board_fault_handler(void)
                    "bx r0\n");
 }
 
+__attribute__((weak)) void picobnn_harness_systick_handler(void)
+{
+}
+
 typedef void (*picobnn_board_vector)(void);
 
 typedef struct {

@@ -32,14 +32,14 @@ def render(results: dict[str, Any]) -> str:
     speed = simulator["images_per_second"]["cython_avx2"]
     rows = {
         "`make demo`: digits, trained, pruned, compiled, run": f"{demo['seconds']:.0f} s; accuracy "
-        f"{accuracy['dense']:.1%} dense, {accuracy['pruned']:.1%} with {demo['filters_removed']:.1%} of filters removed",
+        f"{accuracy['dense']:.1%} dense, {accuracy['pruned']:.1%} with {demo['filters_removed']:.1%} of filters gone",
         "the same on emulated cores": f"{sizes}; modelled cycles: {cycles}",
         "Fashion-MNIST, 32-64-128 filters": f"dense {fmnist['dense_accuracy']:.2%} in {fmnist['dense_seconds']:.0f} s; "
         f"{fmnist['pruned_accuracy']:.2%} with {removed}",
         "PyTorch = reference = Cython = C on the host": f"{wrong} differences, every layer, on {host:,} "
         "Fashion-MNIST test images",
-        "firmware on emulated boards = reference": f"{wrong} differences, every layer, on {min(boards.values())} images "
-        f"on each of {len(boards)} boards",
+        "firmware on emulated boards = reference": f"{wrong} differences, every layer, {min(boards.values())} images on "
+        f"each of {len(boards)} boards (microbit: digits, the others: Fashion-MNIST)",
         "Cython simulator against PyTorch eval, 2 threads": f"{ratio['avx2']:.1f}x with AVX2, {ratio['portable']:.1f}x "
         f"portable ({speed:,} images/s)",
         "automatic choice of number and memory format": f"{training['share_of_best']:.0%} of the best of four "

@@ -87,7 +87,7 @@ class PruneSection(_Section):
 
 
 class TargetSection(_Section):
-    """Where the firmware runs. ``prefix`` starts every C symbol of the model; empty: the model's name."""
+    """Where the firmware runs. ``prefix`` starts every C symbol of the model; empty: the program's name."""
 
     board: str = "mps2-an386"
     kernels: Literal["xnor", "auto"] = "xnor"
@@ -137,19 +137,18 @@ class Config(_Section):
     budget: BudgetSection = BudgetSection()
     verify: VerifySection = VerifySection()
 
-    @property
-    def prefix(self) -> str:
-        """The C prefix: ``target.prefix`` or the model's name."""
-        return self.target.prefix or self.model.name
 
+def load_config(path: Path | None, overrides: Sequence[str] = (), *, base: Path | None = None) -> Config:
+    """Read ``base`` (a run's own configuration), lay ``path`` over it, then ``section.key=value`` overrides (values in
+    TOML syntax, bare words taken as strings); what is absent takes its default.
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Read ``path`` (``None``: all defaults) and apply ``section.key=value`` overrides (values in TOML syntax, bare
-    words taken as strings). Raises E_FILE_MISSING, E_CONFIG_FILE, E_CONFIG_UNKNOWN_KEY or E_CONFIG_VALUE."""
-    where = str(path) if path is not None else "configuration"
+    Raises E_FILE_MISSING, E_CONFIG_FILE, E_CONFIG_UNKNOWN_KEY or E_CONFIG_VALUE.
+    """
+    where = str(path or base or "configuration")
     document: dict[str, Any] = {}
-    if path is not None:
-        document = read_toml(path)
+    for layer in (base, path):
+        if layer is not None:
+            _lay_over(document, read_toml(layer))
     for override in overrides:
         _apply_override(document, override)
     return parse_config(document, where)
@@ -189,6 +188,14 @@ def config_toml(config: Config) -> str:
         lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _lay_over(document: dict[str, Any], upper: dict[str, Any]) -> None:
+    for section, values in upper.items():
+        if isinstance(values, dict) and isinstance(document.get(section), dict):
+            document[section] |= values
+        else:
+            document[section] = values
 
 
 def _apply_override(document: dict[str, Any], override: str) -> None:

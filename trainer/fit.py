@@ -139,7 +139,7 @@ def fit(
     Raises BAD_INPUT when the data do not fit the network, CHECKPOINT when a resume does not fit the run.
     """
     started = time.perf_counter()
-    _check_shapes(model, dataset)
+    check_fit(model, dataset, options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = _device(options.device)
@@ -245,7 +245,9 @@ def _device(name: str) -> torch.device:
     )
 
 
-def _check_shapes(model: Network, dataset: Dataset) -> None:
+def check_fit(model: Network, dataset: Dataset, options: FitOptions) -> None:
+    """Refuse what :func:`fit` cannot train. Raises BAD_INPUT (data and network disagree), CONFIG_VALUE (device)."""
+    _device(options.device)
     height, width, channels = dataset.info.shape
     if (channels, height, width) != model.input_shape or len(dataset.classes) != model.config.classes:
         raise PicobnnError(

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from picobnn.cli.common import Invocation, make_table
-from picobnn.cli.options import KernelsOption, ModelOption, OptimizeOption, RunOption, split_list, target_overrides
+from picobnn.cli.options import (
+    KernelsOption,
+    ModelOption,
+    OptimizeOption,
+    RunOption,
+    config_of,
+    split_list,
+    target_overrides,
+)
 from picobnn.config import Config, parse_config
 
 NAME = "analyze"
@@ -33,9 +41,9 @@ def invoke(
     from picobnn.flow.image import find_program
     from picobnn.flow.run_directory import find_run
 
-    config = target_overrides(call.config, None, kernels, optimize)
+    directory = None if model is not None else find_run(call.config, run)
+    config = target_overrides(config_of(call, directory), None, kernels, optimize)
     config = _with_budget(config, max_flash, max_ram, max_cycles)
-    directory = None if model is not None else find_run(config, run)
     program, golden = find_program(directory, model)
     boards = (*split_list(board), *boards_of_cores(split_list(core))) or (config.target.board,)
     with_cycles = cycles or config.budget.max_cycles is not None
@@ -45,10 +53,22 @@ def invoke(
     first = result.boards[0]
     layers = [
         (x.name, x.strategy, x.input_shape, x.output_shape, x.macs, f"{x.weight_density:.2f}", x.table_bytes,
-         x.output_bytes, x.scratch_bytes, x.cycles)
+         x.flash_bytes, x.output_bytes, x.scratch_bytes, x.cycles)
         for x in first.layers
     ]  # fmt: skip
-    heads = ("layer", "strategy", "input", "output", "MACs", "ones", "tables", "output B", "scratch B", "cycles")
+    heads = (
+        "layer",
+        "strategy",
+        "input",
+        "output",
+        "MACs",
+        "ones",
+        "tables",
+        "linked",
+        "output B",
+        "scratch B",
+        "cycles",
+    )
     totals = [
         (b.board, b.core, b.table_bytes, b.arena_bytes, b.flash_bytes, b.ram_bytes, b.cycles) for b in result.boards
     ]
@@ -58,8 +78,8 @@ def invoke(
         result,
         tables=[make_table(f"layers on {first.core}", heads, layers), make_table("", total_heads, totals), *notes],
         next_command="picobnn generate",
+        failure=result.failure(config),
     )
-    result.require_budget(config)
 
 
 def _with_budget(config: Config, max_flash: str | None, max_ram: str | None, max_cycles: int | None) -> Config:

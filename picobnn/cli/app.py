@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -75,11 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--verbose" in given or "-v" in given:
             traceback.print_exc()
         place = traceback.extract_tb(error.__traceback__)[-1]
-        print(
-            f"bug: {type(error).__name__}: {error} ({place.name}, line {place.lineno}). "
-            "This is an error in picobnn; run again with --verbose and report it.",
-            file=sys.stderr,
-        )
+        what = f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})."
+        remedy = "This is an error in picobnn; run again with --verbose and report it."
+        if as_json:
+            bug = {"id": "E_BUG", "what": what, "where": "picobnn", "remedy": remedy, "exit_code": EXIT_BUG}
+            print(json.dumps({"error": bug}, sort_keys=True))
+        print(f"bug: {what} {remedy}", file=sys.stderr)
         return EXIT_BUG
 
 

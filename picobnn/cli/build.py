@@ -24,7 +24,10 @@ def invoke(
     from picobnn.flow.image import build, build_outcome
     from picobnn.flow.run_directory import find_run
 
-    project = folder or find_run(call.config, run).firmware(board or call.config.target.board)
+    project = folder
+    if project is None:
+        directory = find_run(call.config, run)
+        project = directory.firmware(board or call.config_over(directory.config).target.board)
     result = build_outcome(build(project))
     rows = [
         ("image", result.elf),

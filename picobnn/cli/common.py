@@ -37,29 +37,60 @@ class Result(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The common options of one call."""
+    """The common options of one call. ``given``: the file of -c, if any; ./picobnn.toml serves new runs only."""
 
-    config: Config
-    config_path: Path | None
+    given: Path | None
+    overrides: tuple[str, ...]
     json: bool
     quiet: bool
-    verbose: bool
+
+    @property
+    def config(self) -> Config:
+        """The configuration of something new: -c or ./picobnn.toml, then --set."""
+        path = self.given
+        if path is None and DEFAULT_CONFIG.is_file():
+            path = DEFAULT_CONFIG
+        return load_config(path, self.overrides)
+
+    def config_over(self, base: Path | None) -> Config:
+        """The configuration of an existing run: its own file, then -c, then --set."""
+        return load_config(self.given, self.overrides, base=base if base is not None and base.is_file() else None)
+
+    @property
+    def shows_progress(self) -> bool:
+        return not (self.quiet or self.json)
 
     def say(self, text: str) -> None:
         """One line of progress on standard error; silent with --quiet and --json."""
-        if not (self.quiet or self.json):
+        if self.shows_progress:
             print(text, file=sys.stderr, flush=True)
 
-    def finish(self, result: Result, *, tables: Iterable[Table | str] = (), next_command: str = "") -> None:
-        """Print the result: one JSON object, or tables and the next sensible command."""
+    def finish(
+        self,
+        result: Result,
+        *,
+        tables: Iterable[Table | str] = (),
+        next_command: str = "",
+        failure: PicobnnError | None = None,
+    ) -> None:
+        """Print the result: one JSON object, or tables and the next sensible command.
+
+        A ``failure`` (a budget exceeded, a difference found) is part of the object or follows the tables, and its exit
+        code ends the process.
+        """
         if self.json:
-            print(json.dumps(result.as_dict(), sort_keys=True))
-            return
-        console = output_console()
-        for item in tables:
-            console.print(item, highlight=False, soft_wrap=isinstance(item, str))
-        if next_command and not self.quiet:
-            print(f"next: {next_command}", file=sys.stderr)
+            error = {} if failure is None else {"error": failure.as_dict()}
+            print(json.dumps({**result.as_dict(), **error}, sort_keys=True))
+        else:
+            console = output_console()
+            for item in tables:
+                console.print(item, highlight=False, soft_wrap=isinstance(item, str))
+            if failure is not None:
+                print_error(failure, as_json=False)
+            elif next_command and not self.quiet:
+                print(f"next: {next_command}", file=sys.stderr)
+        if failure is not None:
+            raise typer.Exit(failure.exit_code)
 
 
 def output_console() -> Console:
@@ -98,7 +129,7 @@ _OPTIONS: Mapping[str, Any] = {
     ],
     "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON object.")],
     "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")],
-    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="More detail; tracebacks of bugs.")],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of bugs.")],
 }
 _DEFAULTS: Mapping[str, Any] = {
     "config_file": None,
@@ -116,14 +147,8 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def wrapper(**arguments: Any) -> None:
         shared = {name: arguments.pop(name) for name in _OPTIONS}
-        path = shared["config_file"]
-        if path is None and DEFAULT_CONFIG.is_file():
-            path = DEFAULT_CONFIG
-        config = load_config(path, shared["overrides"] or ())
-        function(
-            Invocation(config, path, shared["as_json"], shared["quiet"], shared["verbose"]),
-            **arguments,
-        )
+        call = Invocation(shared["config_file"], tuple(shared["overrides"] or ()), shared["as_json"], shared["quiet"])
+        function(call, **arguments)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     extra = [inspect.Parameter(name, keyword, default=_DEFAULTS[name], annotation=_OPTIONS[name]) for name in _OPTIONS]

@@ -25,7 +25,8 @@ def _list(call: Invocation) -> None:
 
     result = data_list(_root(call))
     rows = [(d.name, "x".join(map(str, d.shape)), d.classes, d.folder or "missing") for d in result.datasets]
-    call.finish(result, tables=[make_table("", ("name", "shape", "classes", "folder"), rows)])
+    table = make_table("", ("name", "shape", "classes", "folder"), rows)
+    call.finish(result, tables=[table], next_command="picobnn data info digits")
 
 
 def _info(call: Invocation, name: Name) -> None:

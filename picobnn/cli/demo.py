@@ -19,11 +19,13 @@ def invoke(
 ) -> None:
     """Train, prune, compile, compare and run a small digits network, from nothing, without a board."""
     from picobnn.flow.chain import demo, demo_config
-    from picobnn.flow.run_directory import RunDirectory, create_run
+    from picobnn.flow.run_directory import open_run
+    from picobnn.flow.train import check_training
 
-    config = demo_config(call.config)
-    directory = RunDirectory(run) if run is not None and run.is_dir() else create_run(config, path=run)
-    result = demo(config, directory, say=call.say, show_progress=not (call.quiet or call.json))
+    config = demo_config(call.config_over(None))
+    check_training(config)
+    directory = open_run(config, run)
+    result = demo(config, directory, say=call.say, show_progress=call.shows_progress)
     rows: list[tuple[object, ...]] = [
         ("test accuracy, dense", result.accuracy["dense"]),
         ("test accuracy, pruned", result.accuracy["pruned"]),
@@ -38,4 +40,8 @@ def invoke(
     rows += [("model flash, bytes", result.flash_bytes), ("model RAM, bytes", result.ram_bytes)]
     rows += [(f"modelled cycles, {core}", cycles) for core, cycles in result.cycles.items()]
     rows += [("seconds", f"{result.seconds:.1f}"), ("report", directory.report_text)]
-    call.finish(result, tables=[make_table("", ("digits_cnn", ""), rows)], next_command="picobnn train -c picobnn.toml")
+    call.finish(
+        result,
+        tables=[make_table("", (config.model.name, ""), rows)],
+        next_command=f"picobnn report --run {directory.path}",
+    )

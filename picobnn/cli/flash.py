@@ -25,7 +25,10 @@ def invoke(
     from picobnn.flow.image import build
     from picobnn.flow.run_directory import find_run
 
-    project = folder or find_run(call.config, run).firmware(board or call.config.target.board)
+    project = folder
+    if project is None:
+        directory = find_run(call.config, run)
+        project = directory.firmware(board or call.config_over(directory.config).target.board)
     result = flash(build(project))
     rows = [
         ("build id", result.build_id[:16]),

@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from picobnn.cli.common import Invocation, make_table
-from picobnn.cli.options import BoardOption, KernelsOption, ModelOption, OptimizeOption, RunOption, target_overrides
+from picobnn.cli.options import (
+    BoardOption,
+    KernelsOption,
+    ModelOption,
+    OptimizeOption,
+    RunOption,
+    config_of,
+    target_overrides,
+)
 
 NAME = "generate"
 
@@ -37,8 +45,8 @@ def invoke(
     from picobnn.flow.image import find_program, generate, golden_vectors, load_program
     from picobnn.flow.run_directory import find_run
 
-    config = target_overrides(call.config, board, kernels, optimize)
-    directory = None if model is not None else find_run(config, run)
+    directory = None if model is not None else find_run(call.config, run)
+    config = target_overrides(config_of(call, directory), board, kernels, optimize)
     program_path, golden = find_program(directory, model)
     folder = out or (
         directory.firmware(config.target.board) if directory else program_path.parent / "firmware" / config.target.board

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from picobnn.config import Config, parse_config
+
+if TYPE_CHECKING:
+    from picobnn.cli.common import Invocation
+    from picobnn.flow.run_directory import RunDirectory
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; default: the model's newest.")]
 ModelOption = Annotated[
@@ -17,6 +21,11 @@ ModelOption = Annotated[
 BoardOption = Annotated[str | None, typer.Option("--board", help="Board id; default: target.board.")]
 KernelsOption = Annotated[str | None, typer.Option("--kernels", help="xnor or auto.")]
 OptimizeOption = Annotated[str | None, typer.Option("--optimize", help="size, balanced or speed.")]
+
+
+def config_of(call: Invocation, run: RunDirectory | None) -> Config:
+    """The configuration of a run, or of something new."""
+    return call.config if run is None else call.config_over(run.config)
 
 
 def target_overrides(

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from picobnn.cli.common import Invocation, make_table
-from picobnn.cli.options import KernelsOption, ModelOption, OptimizeOption, RunOption, split_list, target_overrides
+from picobnn.cli.options import (
+    KernelsOption,
+    ModelOption,
+    OptimizeOption,
+    RunOption,
+    config_of,
+    split_list,
+    target_overrides,
+)
 
 NAME = "profile"
 
@@ -26,21 +34,31 @@ def invoke(
     from picobnn.flow.image import find_program
     from picobnn.flow.run_directory import find_run
 
-    config = target_overrides(call.config, None, kernels, optimize)
-    directory = None if model is not None else find_run(config, run)
+    directory = None if model is not None else find_run(call.config, run)
+    config = target_overrides(config_of(call, directory), None, kernels, optimize)
     program, golden = find_program(directory, model)
     boards = split_list(board) or (config.target.board,)
     result = profile_boards(config, program, golden, boards, directory, say=call.say)
     tables = []
     for p in result.profiles:
         band = "no band" if p.error_band_percent is None else f"+-{p.error_band_percent:g} %"
-        rows: list[tuple[object, ...]] = [(x.name, x.strategy, x.macs, x.instructions, x.cycles) for x in p.layers]
-        rows.append(("total", "", sum(x.macs for x in p.layers), p.instructions, p.cycles))
-        heads = ("layer", "strategy", "MACs", "instructions (counted)", f"cycles (modelled, {band})")
+        rows: list[tuple[object, ...]] = [
+            (x.name, x.strategy, x.macs, x.flash_bytes, x.ram_bytes, x.instructions, x.cycles) for x in p.layers
+        ]
+        rows.append(("total", "", sum(x.macs for x in p.layers), "", "", p.instructions, p.cycles))
+        heads = (
+            "layer",
+            "strategy",
+            "MACs",
+            "flash B",
+            "RAM B",
+            "instructions (counted)",
+            f"cycles (modelled, {band})",
+        )
         tables.append(make_table(f"{p.board} ({p.core}), not a latency", heads, rows))
     sizes = [
         (p.board, p.build.weight_bytes, p.build.flash_bytes, p.build.ram_bytes, p.cycles_per_32_macs)
         for p in result.profiles
     ]
     tables.append(make_table("", ("board", "weights", "flash", "RAM", "cycles per 32 MACs"), sizes))
-    call.finish(result, tables=tables, next_command="picobnn report")
+    call.finish(result, tables=tables, next_command="picobnn report" if directory is not None else "")

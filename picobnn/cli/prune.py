@@ -22,7 +22,7 @@ def invoke(
     from picobnn.flow.run_directory import find_run
 
     directory = find_run(call.config, run)
-    result = prune(call.config, directory, show_progress=not (call.quiet or call.json))
+    result = prune(call.config_over(directory.config), directory, show_progress=call.shows_progress)
     rows: list[tuple[object, ...]] = [
         (layer["name"], f"{layer['kept']} of {layer['total']}") for layer in result.layers
     ]

@@ -11,14 +11,14 @@ NAME = "report"
 
 def invoke(call: Invocation, run: RunOption = None) -> None:
     """Collect a run's results into report.json and report.txt; budgets decide the exit code."""
-    from picobnn.flow.report import report, report_text, require_budget
+    from picobnn.flow.report import report, report_text
     from picobnn.flow.run_directory import find_run
 
     directory = find_run(call.config, run)
     result = report(directory)
-    if not call.json:
-        print(report_text(result), end="")
-        call.say(f"written: {directory.report_json}, {directory.report_text}")
-    else:
-        call.finish(result)
-    require_budget(result, call.config)
+    call.finish(
+        result,
+        tables=[report_text(result).rstrip(), f"written: {directory.report_json}, {directory.report_text}"],
+        next_command=f"picobnn profile --run {directory.path} --board microbit,mps2-an386,mps2-an505",
+        failure=result.failure(call.config_over(directory.config)),
+    )

@@ -23,17 +23,20 @@ def invoke(
     """Run the chain train, prune, export, build, verify, profile, report; finished steps are kept."""
     from picobnn.flow.chain import run_chain
     from picobnn.flow.report import report_text
-    from picobnn.flow.run_directory import RunDirectory, create_run, run_config
+    from picobnn.flow.run_directory import open_run
+    from picobnn.flow.train import check_training
 
-    directory = RunDirectory(run) if run is not None and run.is_dir() else create_run(call.config, path=run)
+    config = call.config_over(run / "picobnn.toml") if run is not None and run.is_dir() else call.config
+    check_training(config)
+    directory = open_run(config, run)
     call.say(f"run folder: {directory.path}")
     result = run_chain(
-        run_config(directory, call.config),
+        config,
         directory,
         start=start,
         until=until,
         say=call.say,
-        show_progress=not (call.quiet or call.json),
+        show_progress=call.shows_progress,
     )
     text = [] if result.report is None else [report_text(result.report)]
     call.finish(result, tables=text, next_command=f"picobnn report --run {directory.path}")

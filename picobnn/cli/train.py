@@ -18,13 +18,19 @@ def invoke(
     run: Annotated[Path | None, typer.Option("--run", help="Run folder; an interrupted one is continued.")] = None,
 ) -> None:
     """Train the dense network of the configuration into a new run folder, or go on with an interrupted one."""
-    from picobnn.flow.run_directory import RunDirectory, create_run, run_config
-    from picobnn.flow.train import train
+    from picobnn.flow.run_directory import open_run
+    from picobnn.flow.train import check_training, train
 
-    directory = RunDirectory(run) if run is not None and run.is_dir() else create_run(call.config, path=run)
-    config = run_config(directory, call.config)
+    config = call.config_over(run / "picobnn.toml") if run is not None and run.is_dir() else call.config
+    check_training(config)
+    directory = open_run(config, run)
     call.say(f"run folder: {directory.path}")
-    result = train(config, directory, show_progress=not (call.quiet or call.json))
+    result = train(config, directory, show_progress=call.shows_progress)
+    layers = [
+        (x["name"], x["kind"], x["weight_bits"], f"{x['weight_bits'] / 8192:.2f}", x["macs"])
+        for x in result.summary["layers"]
+    ]
+    heads = ("layer", "kind", "weight bits", "KiB", "MACs")
     rows = [
         ("validation accuracy", result.val_accuracy),
         (f"test accuracy ({result.test_images:,} images)", result.test_accuracy),
@@ -33,6 +39,9 @@ def invoke(
     ]
     call.finish(
         result,
-        tables=[make_table(f"{result.network} on {result.dataset}, seed {result.seed}", ("", ""), rows)],
+        tables=[
+            make_table(f"{result.network}: {result.summary['weight_kib']:.2f} KiB of weights", heads, layers),
+            make_table(f"{result.network} on {result.dataset}, seed {result.seed}", ("", ""), rows),
+        ],
         next_command=f"picobnn prune --run {directory.path}",
     )

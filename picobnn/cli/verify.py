@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from picobnn.cli.common import Invocation, make_table
-from picobnn.cli.options import ModelOption, RunOption, split_list
+from picobnn.cli.options import ModelOption, RunOption, config_of, split_list
 
 NAME = "verify"
 
@@ -36,12 +36,14 @@ def invoke(
     from dataclasses import replace
 
     from picobnn.files import write_json
-    from picobnn.flow.run_directory import find_run, run_config
+    from picobnn.flow.run_directory import find_run
     from picobnn.flow.verify import request_of, verify
 
     directory = None if model is not None else find_run(call.config, run)
-    config = run_config(directory, call.config) if directory is not None else call.config
-    names = split_list(on) or (("device",) if port is not None else ())
+    config = config_of(call, directory)
+    names = split_list(on)
+    if port is not None and "device" not in names:
+        names = (*names, "device")
     request = request_of(config, names, split_list(board))
     request = replace(request, vectors=vectors or request.vectors, firmware=firmware, port=port)
     result = verify(config, request, run=directory, model=model, say=call.say)
@@ -50,11 +52,12 @@ def invoke(
     rows = [(r.executor, r.vectors, r.mismatches, f"{r.seconds:.2f}") for r in result.results]
     lines = [f"skipped {name}: {why}" for name, why in result.skipped.items()]
     lines += [f"first difference: {r.first}" for r in result.results if r.first is not None]
-    title = f"equal to the reference on {result.vectors:,} vectors" if not result.mismatches else "DIFFERENT"
-    if not call.json or not result.mismatches:
-        call.finish(
-            result,
-            tables=[make_table(title, ("executor", "vectors", "different", "seconds"), rows), *lines],
-            next_command="picobnn profile" if not result.mismatches else "",
-        )
-    result.require_equal()
+    call.finish(
+        result,
+        tables=[
+            make_table("compared with the reference", ("executor", "vectors", "different", "seconds"), rows),
+            *lines,
+        ],
+        next_command=f"picobnn profile --run {directory.path}" if directory is not None else "",
+        failure=result.failure(),
+    )

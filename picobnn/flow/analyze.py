@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from picobnn.config import Config
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.flow.budget import budget_failure
 from picobnn.flow.image import build_outcome, golden_vectors, load_program, make_image, make_plan_for
 from picobnn.flow.progress import Say, silent
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
-    """One step. ``weight_density`` is the share of ones; sizes in bytes; ``cycles`` modelled, None if not asked."""
+    """One step. ``weight_density`` is the share of ones; sizes in bytes; ``flash_bytes`` are the linked tables, None
+    without a cross compiler; ``cycles`` modelled, None if not asked."""
 
     name: str
     strategy: str
@@ -37,6 +39,7 @@ class LayerFacts:
     table_bytes: int
     output_bytes: int
     scratch_bytes: int
+    flash_bytes: int | None
     cycles: int | None
 
 
@@ -68,32 +71,14 @@ class Analysis:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def require_budget(self, config: Config) -> None:
-        """Raise E_BUDGET_EXCEEDED when a figure is above its limit, E_TOOL_MISSING when it could not be had."""
-        limits = (
-            ("flash_bytes", config.budget.max_flash),
-            ("ram_bytes", config.budget.max_ram),
-            ("cycles", config.budget.max_cycles),
-        )
+    def failure(self, config: Config) -> PicobnnError | None:
+        """What the configured budgets say, of the first board that fails."""
         for board in self.boards:
-            for name, limit in limits:
-                if limit is None:
-                    continue
-                value = getattr(board, name)
-                if value is None:
-                    raise PicobnnError(
-                        ErrorId.TOOL_MISSING,
-                        f"{name} is limited but could not be had: {'; '.join(board.notes) or 'no cycle model'}.",
-                        where=board.board,
-                        remedy="Run 'picobnn doctor'; it says what is missing.",
-                    )
-                if value > limit:
-                    raise PicobnnError(
-                        ErrorId.BUDGET_EXCEEDED,
-                        f"{name} is {value:,}, the limit is {limit:,}.",
-                        where=board.board,
-                        remedy="Raise prune.rate, choose smaller model.widths, or raise the budget.",
-                    )
+            figures = {"flash_bytes": board.flash_bytes, "ram_bytes": board.ram_bytes, "cycles": board.cycles}
+            found = budget_failure(config.budget, figures, board.board)
+            if found is not None:
+                return found
+        return None
 
 
 def analyze(
@@ -147,12 +132,13 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
     notes: list[str] = []
     flash_bytes = ram_bytes = cycles = None
     layer_cycles: tuple[int | None, ...] = (None,) * len(plan.steps)
+    layer_flash: tuple[int | None, ...] = layer_cycles
     vectors = golden_vectors(golden)
     with tempfile.TemporaryDirectory(prefix="picobnn-analyze-") as folder:
         try:
             image = make_image(plan.program, Path(folder) / board.id, board.id, config, vectors)
             sizes = build_outcome(image)
-            flash_bytes, ram_bytes = sizes.flash_bytes, sizes.ram_bytes
+            flash_bytes, ram_bytes, layer_flash = sizes.flash_bytes, sizes.ram_bytes, sizes.layer_flash_bytes
             if with_cycles and vectors is not None:
                 profile = profile_image(image, plan.program, vectors.images[0])
                 cycles, layer_cycles = profile.cycles, tuple(layer.cycles for layer in profile.layers)
@@ -160,11 +146,12 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
             if error.error_id is not ErrorId.TOOL_MISSING:
                 raise
             notes.append(f"{error.what} {error.remedy}")
+    layers = _layers(plan, layer_flash, layer_cycles)
     return BoardAnalysis(
         board=board.id,
         core=board.target.core,
-        layers=_layers(plan, layer_cycles),
-        table_bytes=sum(layer.table_bytes for layer in _layers(plan, layer_cycles)),
+        layers=layers,
+        table_bytes=sum(layer.table_bytes for layer in layers),
         arena_bytes=plan.arena_bytes,
         flash_bytes=flash_bytes,
         ram_bytes=ram_bytes,
@@ -173,7 +160,7 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
     )
 
 
-def _layers(plan: Plan, cycles: Sequence[int | None]) -> tuple[LayerFacts, ...]:
+def _layers(plan: Plan, flash: Sequence[int | None], cycles: Sequence[int | None]) -> tuple[LayerFacts, ...]:
     from picobnn.codegen.program import step_macs
     from picobnn.codegen.strategies import find_strategy
 
@@ -189,6 +176,7 @@ def _layers(plan: Plan, cycles: Sequence[int | None]) -> tuple[LayerFacts, ...]:
             table_bytes=sum(table.size_bytes for table in find_strategy(planned.strategy).tables(step, program)),
             output_bytes=plan.buffers[step.output].size_bytes,
             scratch_bytes=planned.scratch_bytes,
+            flash_bytes=flash[planned.step],
             cycles=cycles[planned.step],
         )
         for step, planned in zip(program.steps, plan.steps, strict=True)

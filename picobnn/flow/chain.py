@@ -20,9 +20,17 @@ from picobnn.flow.image import golden_vectors, load_program, make_image
 from picobnn.flow.profile import ProfileOutcome, profile_image
 from picobnn.flow.progress import Say, silent
 from picobnn.flow.report import Report, report
-from picobnn.flow.run_directory import RunDirectory
+from picobnn.flow.run_directory import RunDirectory, write_config
+from picobnn.flow.state import (
+    export_is_done,
+    forget_from_train,
+    profile_is_done,
+    prune_is_done,
+    read_result,
+    train_is_done,
+    verify_is_done,
+)
 from picobnn.flow.steps import ChainStep
-from picobnn.flow.train import read_result
 from picobnn.flow.vectors import read_vectors
 from picobnn.flow.verify import request_of, verify
 
@@ -58,6 +66,7 @@ def run_chain(
 ) -> ChainOutcome:
     """Run the steps up to ``until``; from ``start`` on they are done again. Raises what the steps raise, E_MISMATCH
     when executors differ, E_USAGE when ``until`` comes before ``start``."""
+    write_config(run, config)
     order = list(ChainStep)
     if start is not None and order.index(until) < order.index(start):
         raise PicobnnError(
@@ -71,6 +80,8 @@ def run_chain(
             kept.append(step.value)
             continue
         began = time.perf_counter()
+        if index == first_forced:
+            state.restart(step)
         state.steps[step]()
         done.append(step.value)
         say(f"{step.value}: {time.perf_counter() - began:.1f} s")
@@ -98,14 +109,20 @@ class _State:
         }
 
     def is_done(self, step: ChainStep) -> bool:
-        results = {
-            ChainStep.TRAIN: [self.run.train_result],
-            ChainStep.PRUNE: [self.run.prune_result],
-            ChainStep.EXPORT: [self.run.program, self.run.golden],
-            ChainStep.VERIFY: [self.run.verify_result],
-            ChainStep.PROFILE: [self.run.profile(board) for board in self.boards],
+        """Whether the step's result was made from what lies there now."""
+        checks: dict[ChainStep, Callable[[], bool]] = {
+            ChainStep.TRAIN: lambda: train_is_done(self.run),
+            ChainStep.PRUNE: lambda: prune_is_done(self.run),
+            ChainStep.EXPORT: lambda: export_is_done(self.run),
+            ChainStep.VERIFY: lambda: verify_is_done(self.run, self.config, self.boards),
+            ChainStep.PROFILE: lambda: profile_is_done(self.run, self.boards),
         }
-        return step in results and all(path.is_file() for path in results[step])
+        return step in checks and checks[step]()
+
+    def restart(self, step: ChainStep) -> None:
+        """Forget what a step that is done again would otherwise go on with."""
+        if step is ChainStep.TRAIN:
+            forget_from_train(self.run)
 
     def _train(self) -> None:
         from picobnn.flow.train import train
@@ -139,7 +156,7 @@ class _State:
         result.require_equal()
 
     def _profile(self) -> None:
-        if _can_build(self.say):
+        if _can_build(self.say, emulator=True):
             profile_boards(self.config, self.run.program, self.run.golden, self.boards, self.run, say=self.say)
 
     def _report(self) -> None:
@@ -183,11 +200,11 @@ def profile_boards(
     return ProfilesOutcome(tuple(profiles))
 
 
-def _can_build(say: Say) -> bool:
+def _can_build(say: Say, *, emulator: bool = False) -> bool:
     from picobnn.toolchain import find_tool
 
     try:
-        for tool in ("make", "arm-none-eabi-gcc", "qemu-system-arm"):
+        for tool in ("make", "arm-none-eabi-gcc", *(("qemu-system-arm",) if emulator else ())):
             find_tool(tool)
     except PicobnnError as error:
         say(f"firmware skipped: {error.what} {error.remedy}")
@@ -227,6 +244,8 @@ def demo_config(config: Config) -> Config:
 
 def demo(config: Config, run: RunDirectory, *, say: Say = silent, show_progress: bool = False) -> DemoOutcome:
     """Train, prune, compile, compare, run and count the digits network. ``config`` comes from :func:`demo_config`."""
+    from picobnn.codegen.targets import load_board
+
     began = time.perf_counter()
     run_chain(config, run, say=say, show_progress=show_progress)
     seconds = round(time.perf_counter() - began, 1)
@@ -248,7 +267,10 @@ def demo(config: Config, run: RunDirectory, *, say: Say = silent, show_progress:
         filters_removed=prune["filters_removed"],
         vectors=vectors,
         mismatches=mismatches,
-        cycles={profile["core"]: profile["cycles"] for profile in profiles.values() if profile is not None},
+        cycles={
+            load_board(board).target.core: None if profile is None else profile["cycles"]
+            for board, profile in profiles.items()
+        },
         flash_bytes=None if target is None else target["build"]["flash_bytes"],
         ram_bytes=None if target is None else target["build"]["ram_bytes"],
         skipped=verified["skipped"],

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from picobnn.flow.extras import require_train
-
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
@@ -36,7 +34,6 @@ class DataResult:
 
 def data_list(root: Path | None = None) -> DataResult:
     """All data sets."""
-    require_train("data")
     from picobnn.trainer.data import DATASETS
 
     return DataResult(tuple(_facts(name, root) for name in DATASETS))
@@ -44,13 +41,11 @@ def data_list(root: Path | None = None) -> DataResult:
 
 def data_info(name: str, root: Path | None = None) -> DataResult:
     """One data set. Raises E_CONFIG_VALUE for an unknown name."""
-    require_train("data")
     return DataResult((_facts(name, root),))
 
 
 def data_get(name: str, root: Path | None = None) -> DataResult:
     """Make a data set available. Raises E_DATA_MISSING without a network, E_DATA_CHECKSUM for a damaged file."""
-    require_train("data")
     from picobnn.trainer.data import fetch_dataset
 
     fetch_dataset(name, root)

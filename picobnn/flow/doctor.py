@@ -48,7 +48,6 @@ _MODULES = (
     ("torch", "train, prune, export", "pip install 'picobnn[train]'"),
     ("safetensors", "checkpoints", "pip install 'picobnn[train]'"),
     ("serial", "flash, profile, verify on emulated boards", "pip install pyserial"),
-    ("matplotlib", "plots in reports", "pip install 'picobnn[report]'"),
 )
 
 
@@ -89,8 +88,6 @@ def _extension() -> Check:
 
 def _fashion_mnist() -> Check:
     name, needed_for = "Fashion-MNIST", "training fmnist_cnn"
-    if importlib.util.find_spec("torch") is None:
-        return Check(name, False, "not looked for without torch", needed_for, "pip install 'picobnn[train]'")
     from picobnn.trainer.data import dataset_folder
 
     folder = dataset_folder("fmnist")

@@ -6,6 +6,7 @@ One image: size, cycles and results that stand in one row come from the ELF of o
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from picobnn.toolchain import BuiltFirmware
 
 MANIFEST = "manifest.json"
+ARENA_SECTION = ".bss.arena"  # of the harness, which owns the model's arena in our projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class BuildOutcome:
-    """Bytes from the map file. ``ram_bytes`` is .data, .bss and the arena of the model; the stack is apart."""
+    """Bytes from the map file. ``ram_bytes`` is .data, .bss and the arena of the model; the stack, which it shares with
+    the application, is apart: what the linker reserves. ``layer_flash_bytes``: the linked tables of every step."""
 
     folder: str
     board: str
@@ -71,6 +74,8 @@ class BuildOutcome:
     flash_bytes: int
     ram_bytes: int
     arena_bytes: int
+    stack_reserved_bytes: int
+    layer_flash_bytes: tuple[int, ...]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -120,15 +125,16 @@ def generate(
     from picobnn.codegen.targets import load_board
 
     board = load_board(board_name)
+    prefix = prefix_of(program, config)
     plan = make_plan_for(program, board.target, config)
     vector = GoldenVector(golden.images[0], golden.logits[0]) if golden is not None else None
     command = f"picobnn generate --board {board.id} --kernels {plan.kernels.value} --optimize {plan.optimize.value}"
-    model = render_model(plan, config.prefix, vector, command)
-    sources = (*model, *render_project(board, config.prefix, project_facts(plan), model))
-    manifest = build_manifest(plan, config.prefix, sources, board.id)
-    text = manifest.to_json()
-    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_text(encoding="utf-8") != text:
-        write_sources((*sources, SourceFile(MANIFEST, text)), folder)
+    model = render_model(plan, prefix, vector, command)
+    sources = (*model, *render_project(board, prefix, project_facts(plan), model))
+    manifest = build_manifest(plan, prefix, sources, board.id)
+    files = (*sources, SourceFile(MANIFEST, manifest.to_json()))
+    if not all(_holds(folder / source.path, source.text) for source in files):
+        write_sources(files, folder)
     return GenerateOutcome(
         folder=str(folder),
         board=board.id,
@@ -138,6 +144,19 @@ def generate(
         table_bytes=sum(step.table_bytes for step in manifest.steps),
         arena_bytes=manifest.arena_bytes,
     )
+
+
+def prefix_of(program: Program, config: Config) -> str:
+    """``target.prefix``, or the program's name as a C identifier."""
+    if config.target.prefix:
+        return config.target.prefix
+    name = re.sub(r"[^A-Za-z0-9_]", "_", program.name)
+    return name if name[:1].isalpha() else f"model_{name}"
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether the file is there with just this text."""
+    return path.is_file() and path.read_bytes() == text.encode("utf-8")
 
 
 def build(folder: Path) -> Image:
@@ -163,6 +182,7 @@ def build(folder: Path) -> Image:
 def build_outcome(image: Image) -> BuildOutcome:
     """The sizes of an image."""
     memory = image.memory()
+    arena_bytes, stack_bytes = _reserved_bytes(image)
     return BuildOutcome(
         folder=str(image.folder),
         board=image.board.id,
@@ -171,9 +191,33 @@ def build_outcome(image: Image) -> BuildOutcome:
         build_id=image.built.build_id.hex(),
         weight_bytes=memory.weight_bytes,
         flash_bytes=memory.flash_bytes,
-        ram_bytes=memory.data_bss_bytes + image.manifest.arena_bytes,
-        arena_bytes=image.manifest.arena_bytes,
+        ram_bytes=memory.data_bss_bytes + arena_bytes,
+        arena_bytes=arena_bytes,
+        stack_reserved_bytes=stack_bytes,
+        layer_flash_bytes=tuple(
+            sum(memory.per_table[table.symbol.removeprefix(f"{image.manifest.prefix}_")] for table in step.tables)
+            for step in image.manifest.steps
+        ),
     )
+
+
+def _reserved_bytes(image: Image) -> tuple[int, int]:
+    """Linked bytes of the arena, and the stack that the board reserves.
+
+    Raises E_PLAN_INVALID when the arena is not the planned one.
+    """
+    from picobnn.map_file import read_map
+
+    sections = read_map(image.built.map).sections
+    arena = sum(part.size for part in sections if part.name == ARENA_SECTION)
+    if arena != image.manifest.arena_bytes:
+        raise PicobnnError(
+            ErrorId.PLAN_INVALID,
+            f"the linked arena has {arena} bytes, the plan {image.manifest.arena_bytes}.",
+            where=str(image.built.map),
+            remedy="Generate and build again; the sources were changed behind the manifest.",
+        )
+    return arena, image.board.stack_bytes
 
 
 def make_image(program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None) -> Image:

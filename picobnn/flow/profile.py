@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
-    """One step. ``instructions`` counted, ``cycles`` modelled at zero wait states, None on a core without a model."""
+    """One step. ``instructions`` counted, ``cycles`` modelled at zero wait states, None on a core without a model.
+    ``flash_bytes``: its tables, from the map file. ``ram_bytes``: input, output and scratch in the arena."""
 
     name: str
     op: str
@@ -32,12 +33,14 @@ class LayerProfile:
     macs: int
     instructions: int
     cycles: int | None
-    table_bytes: int
+    flash_bytes: int
+    ram_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileOutcome:
-    """One image on one board. ``error_band_percent`` belongs to ``cycles`` and is None where none was established."""
+    """One image on one board. ``error_band_percent`` belongs to ``cycles`` and is None where none was established, and
+    where the model had to guess: ``unexplained`` counts interrupts and instructions that it does not know."""
 
     board: str
     core: str
@@ -45,6 +48,7 @@ class ProfileOutcome:
     instructions: int
     cycles: int | None
     error_band_percent: float | None
+    unexplained: int
     cycles_per_32_macs: float | None
     is_latency: bool
     layers: tuple[LayerProfile, ...]
@@ -60,13 +64,23 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
     Raises E_EMULATOR_FAILED, E_TOOL_MISSING, E_MODEL_MISMATCH, E_MISMATCH when the counted run computed another result.
     """
     from picobnn.codegen.bnn_file import model_hash
+    from picobnn.codegen.pack import store_tensor
+    from picobnn.codegen.plan import Layout
     from picobnn.harness.emulated import flash_emulated
     from picobnn.harness.vectors import run_image
-    from picobnn.sim.cycles import build_plugin, find_model, layer_costs, plugin_argument, read_counts
+    from picobnn.sim.cycles import (
+        build_plugin,
+        find_model,
+        layer_costs,
+        plugin_argument,
+        read_counts,
+        total_cycles,
+        total_instructions,
+    )
     from picobnn.sim.reference import run_program
 
     board, manifest = image.board, image.manifest
-    expected = run_program(program, picture[None])[-1].astype("<i4").tobytes()
+    expected = store_tensor(run_program(program, picture[None])[-1][0], Layout(manifest.steps[-1].output_layout))
     with tempfile.TemporaryDirectory(prefix="picobnn-profile-") as folder:
         counts = Path(folder) / "counts.txt"
         plugin = plugin_argument(build_plugin(_cache_folder()), counts)
@@ -82,23 +96,34 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
         )
     costs = layer_costs(segments, image.built.elf, board.target.core, len(manifest.steps))
     model = find_model(board.target.core)
-    cycles = [cost.cycles for cost in costs]
-    total = None if None in cycles else sum(value for value in cycles if value is not None)
+    total, unexplained = total_cycles(costs), sum(cost.interrupted + cost.undecoded for cost in costs)
+    sizes = build_outcome(image)
+    buffers = {buffer.tensor: buffer.size_bytes for buffer in manifest.buffers}
     macs = sum(step.macs for step in manifest.steps)
     return ProfileOutcome(
         board=board.id,
         core=board.target.core,
         model_hash=manifest.model_hash,
-        instructions=sum(cost.instructions for cost in costs),
+        instructions=total_instructions(costs),
         cycles=total,
-        error_band_percent=None if model is None else model.error_band_percent,
+        error_band_percent=None if model is None or unexplained else model.error_band_percent,
+        unexplained=unexplained,
         cycles_per_32_macs=None if total is None else round(32 * total / macs, 2),
         is_latency=False,
         layers=tuple(
-            LayerProfile(step.name, step.op, step.strategy, step.macs, cost.instructions, cost.cycles, step.table_bytes)
-            for step, cost in zip(manifest.steps, costs, strict=True)
+            LayerProfile(
+                name=step.name,
+                op=step.op,
+                strategy=step.strategy,
+                macs=step.macs,
+                instructions=cost.instructions,
+                cycles=cost.cycles,
+                flash_bytes=flash_bytes,
+                ram_bytes=buffers[step.input] + buffers[step.output] + step.scratch_bytes,
+            )
+            for step, cost, flash_bytes in zip(manifest.steps, costs, sizes.layer_flash_bytes, strict=True)
         ),
-        build=build_outcome(image),
+        build=sizes,
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from picobnn.config import Config, PruneMethod
 from picobnn.files import write_json
 from picobnn.flow.extras import require_train
-from picobnn.flow.run_directory import RunDirectory
+from picobnn.flow.run_directory import RunDirectory, write_config
+from picobnn.flow.state import digest, forget_behind_prune
 from picobnn.flow.train import load_data, training_threads
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class PruneOutcome:
     test_accuracy: float
     test_images: int
     seconds: float
+    dense_sha256: str
+    checkpoint_sha256: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -51,6 +54,8 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
 
     started = time.perf_counter()
     dense = run.require(run.dense_checkpoint, "train")
+    write_config(run, config)
+    forget_behind_prune(run)
     dataset = load_data(config)
     network = restore_model(read_checkpoint(dense), where=str(dense))
     options = FitOptions(
@@ -71,6 +76,7 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         pruning.retrain_with(dataset, options),
     )
     pruned = as_network(small)
+    write_checkpoint(checkpoint_of(pruned, {"pruning": report.as_dict()}), run.pruned_checkpoint)
     outcome = PruneOutcome(
         run=str(run.path),
         method=report.method,
@@ -81,8 +87,9 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         test_accuracy=evaluate(pruned, dataset.test.images, dataset.test.labels),
         test_images=len(dataset.test),
         seconds=round(time.perf_counter() - started, 3),
+        dense_sha256=digest(dense),
+        checkpoint_sha256=digest(run.pruned_checkpoint),
     )
-    write_checkpoint(checkpoint_of(pruned, {"pruning": report.as_dict()}), run.pruned_checkpoint)
     write_json(run.prune_result, outcome.as_dict())
     return outcome
 

@@ -6,46 +6,71 @@ Nothing is computed or measured here; a step that did not run is said to be abse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from picobnn.config import Config
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import write_json, write_text
+from picobnn.flow.budget import budget_failure
 from picobnn.flow.run_directory import RunDirectory
-from picobnn.flow.train import read_result
+from picobnn.flow.state import exported_hash, prune_is_done, read_result, train_is_done
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The collected results of one run; ``absent`` names the steps without one."""
+    """The collected results of one run. ``absent`` names the steps without a result, ``stale`` the results that were
+    made from another network than the one that lies there; those are left out."""
 
     run: str
+    model_hash: str
     train: dict[str, Any] | None
     prune: dict[str, Any] | None
     verify: dict[str, Any] | None
-    builds: tuple[dict[str, Any], ...]
     profiles: tuple[dict[str, Any], ...]
     absent: tuple[str, ...]
+    stale: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "run": self.run,
-            "train": self.train,
-            "prune": self.prune,
-            "verify": self.verify,
-            "builds": list(self.builds),
-            "profiles": list(self.profiles),
-            "absent": list(self.absent),
-        }
+        return asdict(self)
+
+    def failure(self, config: Config) -> PicobnnError | None:
+        """A stored difference between executors, else what the configured budgets say."""
+        if self.verify is not None and self.verify["mismatches"]:
+            first = next((r["first"] for r in self.verify["results"] if r["first"] is not None), None)
+            return PicobnnError(
+                ErrorId.MISMATCH,
+                f"executors differ: {first}.",
+                where=self.run,
+                remedy="Run 'picobnn verify' to see the first difference.",
+            )
+        limited = any(limit is not None for limit in config.budget.model_dump().values())
+        if limited and not self.profiles:
+            return budget_failure(config.budget, {}, self.run)
+        for profile in self.profiles:
+            found = budget_failure(config.budget, {**profile["build"], "cycles": profile["cycles"]}, profile["board"])
+            if found is not None:
+                return found
+        return None
 
 
 def report(run: RunDirectory) -> Report:
-    """Collect the run's results, write ``report.json`` and ``report.txt``. Raises E_FILE_MISSING for an empty run."""
-    train, prune = read_result(run.train_result), read_result(run.prune_result)
-    verify = read_result(run.verify_result)
-    profiles = tuple(_results(run, "profile-*.json"))
-    builds = tuple(profile["build"] for profile in profiles)
+    """Collect the run's results and write ``report.json`` and ``report.txt``.
+
+    Raises E_FILE_MISSING for a run without results, E_DATA_FORMAT for a damaged one.
+    """
+    model_hash = exported_hash(run)
+    train = read_result(run.train_result) if train_is_done(run) else None
+    prune = read_result(run.prune_result) if prune_is_done(run) else None
+    verify, stale = _of_this_model(run.verify_result, model_hash)
+    profiles: list[dict[str, Any]] = []
+    for path in sorted(run.path.glob("profile-*.json")):
+        profile, old = _of_this_model(path, model_hash)
+        profiles += [] if profile is None else [profile]
+        stale += old
+    for path, result_there in ((run.train_result, train), (run.prune_result, prune)):
+        stale += [path.name] if path.is_file() and result_there is None else []
     steps = {"train": train, "prune": prune, "verify": verify, "profile": profiles or None}
     absent = tuple(name for name, value in steps.items() if value is None)
     if len(absent) == len(steps):
@@ -55,10 +80,18 @@ def report(run: RunDirectory) -> Report:
             where=str(run.path),
             remedy="Run 'picobnn run' or single steps first.",
         )
-    result = Report(str(run.path), train, prune, verify, builds, profiles, absent)
+    result = Report(str(run.path), model_hash, train, prune, verify, tuple(profiles), absent, tuple(stale))
     write_json(run.report_json, result.as_dict())
     write_text(run.report_text, report_text(result))
     return result
+
+
+def _of_this_model(path: Path, model_hash: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The result, if it is of this program; its name, if it is of another one."""
+    found = read_result(path)
+    if found is None:
+        return None, []
+    return (found, []) if found.get("model_hash") == model_hash else (None, [path.name])
 
 
 def report_text(result: Report) -> str:
@@ -88,6 +121,8 @@ def report_text(result: Report) -> str:
         lines += ["", *profile_lines(profile)]
     if result.absent:
         lines += ["", f"not run: {', '.join(result.absent)}"]
+    if result.stale:
+        lines += [f"of another network, left out: {', '.join(result.stale)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -102,32 +137,9 @@ def profile_lines(profile: dict[str, Any]) -> list[str]:
         f"{profile['board']} ({profile['core']}): {sizes}, {profile['instructions']:,} instructions counted, {label}"
     ]
     lines += [
-        f"  {layer['name']:<16} {layer['macs']:>12,} MACs {layer['instructions']:>12,} instructions "
-        f"{'-' if layer['cycles'] is None else format(layer['cycles'], ','):>12} cycles"
+        f"  {layer['name']:<12} {layer['strategy']:<8} {layer['macs']:>11,} MACs {layer['flash_bytes']:>8,} B flash "
+        f"{layer['ram_bytes']:>7,} B RAM {layer['instructions']:>11,} instructions "
+        f"{'-' if layer['cycles'] is None else format(layer['cycles'], ','):>11} cycles"
         for layer in profile["layers"]
     ]
     return lines
-
-
-def require_budget(result: Report, config: Config) -> None:
-    """Raise E_BUDGET_EXCEEDED when a profiled image is above a configured limit."""
-    limits = {
-        "flash_bytes": config.budget.max_flash,
-        "ram_bytes": config.budget.max_ram,
-        "cycles": config.budget.max_cycles,
-    }
-    for profile in result.profiles:
-        found = {**profile["build"], "cycles": profile["cycles"]}
-        for name, limit in limits.items():
-            if limit is not None and found[name] is not None and found[name] > limit:
-                raise PicobnnError(
-                    ErrorId.BUDGET_EXCEEDED,
-                    f"{name} is {found[name]:,}, the limit is {limit:,}.",
-                    where=profile["board"],
-                    remedy="Raise prune.rate, choose smaller model.widths, or raise the budget.",
-                )
-
-
-def _results(run: RunDirectory, pattern: str) -> list[dict[str, Any]]:
-    found = [read_result(path) for path in sorted(run.path.glob(pattern))]
-    return [result for result in found if result is not None]

@@ -19,6 +19,7 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import write_json, write_text
 
 RUNS = Path("runs")
+_HARMLESS = frozenset({"train.threads", "train.device", "data.root"})  # they do not change what is computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class RunDirectory:
         return self.path / "prune.json"
 
     @property
+    def export_result(self) -> Path:
+        return self.path / "export.json"
+
+    @property
     def program(self) -> Path:
         return self.path / "model.bnn"
 
@@ -85,6 +90,11 @@ class RunDirectory:
 
     def profile(self, board: str) -> Path:
         return self.path / f"profile-{board}.json"
+
+    @property
+    def has_network(self) -> bool:
+        """Whether anything was made here yet."""
+        return any(path.is_file() for path in (self.dense_checkpoint, self.pruned_checkpoint, self.program))
 
     @property
     def network_checkpoint(self) -> Path:
@@ -124,11 +134,16 @@ def create_run(config: Config, root: Path = RUNS, path: Path | None = None) -> R
     return run
 
 
+def open_run(config: Config, path: Path | None, root: Path = RUNS) -> RunDirectory:
+    """The run folder ``path``, made if it is not there, or a new one."""
+    return RunDirectory(path) if path is not None and path.is_dir() else create_run(config, root, path)
+
+
 def find_run(config: Config, path: Path | None = None, root: Path = RUNS) -> RunDirectory:
     """``path``, or the newest run of the configured model. Raises E_FILE_MISSING."""
     if path is None:
         folder = root / config.model.name
-        candidates = sorted(entry.parent for entry in folder.glob("*/picobnn.toml"))
+        candidates = [run.path for run in map(RunDirectory, sorted(folder.glob("*"))) if run.has_network]
         if not candidates:
             raise PicobnnError(
                 ErrorId.FILE_MISSING,
@@ -144,9 +159,21 @@ def find_run(config: Config, path: Path | None = None, root: Path = RUNS) -> Run
     return RunDirectory(path)
 
 
-def run_config(run: RunDirectory, fallback: Config) -> Config:
-    """The configuration that the run was made with."""
-    return load_config(run.config) if run.config.is_file() else fallback
+def write_config(run: RunDirectory, config: Config) -> None:
+    """Store ``config`` as the run's own. Raises E_CONFIG_VALUE when it contradicts the network that the run holds."""
+    if run.config.is_file() and run.has_network:
+        stored = load_config(run.config)
+        for section in ("model", "data", "train"):
+            old, new = getattr(stored, section).model_dump(), getattr(config, section).model_dump()
+            for key in old:
+                if old[key] != new[key] and f"{section}.{key}" not in _HARMLESS:
+                    raise PicobnnError(
+                        ErrorId.CONFIG_VALUE,
+                        f"{section}.{key} is {new[key]!r}, the run's network was made with {old[key]!r}.",
+                        where=str(run.path),
+                        remedy="Start a new run with 'picobnn train', or leave the key as it was.",
+                    )
+    write_text(run.config, config_toml(config))
 
 
 def _environment() -> dict[str, Any]:

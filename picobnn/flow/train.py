@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from picobnn.config import Config
 from picobnn.files import write_json
 from picobnn.flow.extras import require_train
-from picobnn.flow.run_directory import RunDirectory
+from picobnn.flow.run_directory import RunDirectory, write_config
+from picobnn.flow.state import digest, forget_behind_train, read_result, train_is_done
 
 if TYPE_CHECKING:
     from picobnn.trainer.data import Dataset
@@ -23,7 +23,8 @@ SMALL_STEP_MACS = 100_000_000  # forward multiply-accumulates of one step, about
 
 @dataclass(frozen=True, slots=True)
 class TrainOutcome:
-    """Accuracies are fractions; the test set was used once, at the end. ``seconds`` is wall time of this call."""
+    """Accuracies are fractions; the test set was used once, at the end. ``seconds`` is wall time, epochs in front of an
+    interruption included. ``summary``: bits, KiB and MACs per layer."""
 
     run: str
     network: str
@@ -35,13 +36,32 @@ class TrainOutcome:
     test_images: int
     execution: str
     seconds: float
+    checkpoint_sha256: str
+    summary: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
+def check_training(config: Config) -> None:
+    """Refuse a configuration that cannot be trained, before anything is written.
+
+    Raises E_EXTRA_MISSING, E_CONFIG_VALUE, E_DATA_MISSING, E_BAD_INPUT.
+    """
+    require_train("train")
+    from picobnn.trainer.fit import FitOptions, check_fit
+    from picobnn.trainer.models import build_model
+
+    check_fit(
+        build_model(config.model.name, _model_settings(config)),
+        load_data(config),
+        FitOptions(device=config.train.device),
+    )
+
+
 def train(config: Config, run: RunDirectory, *, show_progress: bool = False) -> TrainOutcome:
-    """Train ``config.model`` into the run's ``checkpoint.safetensors``; a checkpoint that is there is continued.
+    """Train ``config.model`` into the run's ``checkpoint.safetensors``; a finished run is returned as it is, an
+    interrupted one is continued.
 
     Raises E_EXTRA_MISSING, E_CONFIG_VALUE, E_DATA_MISSING, E_BAD_INPUT, E_CHECKPOINT.
     """
@@ -49,10 +69,15 @@ def train(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
     from picobnn.trainer.evaluate import evaluate
     from picobnn.trainer.fit import FitOptions, fit, metrics_writer, seed_everything
     from picobnn.trainer.models import build_model
+    from picobnn.trainer.summary import summary
 
+    write_config(run, config)
+    if train_is_done(run):
+        return TrainOutcome(**(read_result(run.train_result) or {}))
+    forget_behind_train(run)
     dataset = load_data(config)
     seed_everything(config.train.seed)
-    network = build_model(config.model.name, {"widths": config.model.widths} if config.model.widths else {})
+    network = build_model(config.model.name, _model_settings(config))
     options = FitOptions(
         epochs=config.train.epochs,
         batch_size=config.train.batch_size,
@@ -65,6 +90,7 @@ def train(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         resume=True,
         show_progress=show_progress,
     )
+    resumed_from = _epochs_done(run.dense_checkpoint)
     result = fit(network, dataset, options, on_epoch=[metrics_writer(run.metrics)])
     outcome = TrainOutcome(
         run=str(run.path),
@@ -76,10 +102,23 @@ def train(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         test_accuracy=evaluate(network, dataset.test.images, dataset.test.labels),
         test_images=len(dataset.test),
         execution=str(result.execution),
-        seconds=round(result.seconds, 3),
+        seconds=round(result.seconds + sum(record.seconds for record in result.records[:resumed_from]), 3),
+        checkpoint_sha256=digest(run.dense_checkpoint),
+        summary=summary(network, network.input_shape).as_dict(),
     )
     write_json(run.train_result, outcome.as_dict())
     return outcome
+
+
+def _model_settings(config: Config) -> dict[str, Any]:
+    return {"widths": config.model.widths} if config.model.widths else {}
+
+
+def _epochs_done(checkpoint: Path) -> int:
+    """Epochs that an interrupted training has behind it."""
+    from picobnn.trainer.checkpoint import read_checkpoint
+
+    return len(read_checkpoint(checkpoint).metadata.get("records", ())) if checkpoint.is_file() else 0
 
 
 def load_data(config: Config) -> Dataset:
@@ -102,11 +141,3 @@ def training_threads(config: Config, network: Network, batch_size: int) -> int:
     if count_macs(network, image) * batch_size < SMALL_STEP_MACS:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def read_result(path: Path) -> dict[str, Any] | None:
-    """A result file of an earlier step, or None when the step did not run."""
-    if not path.is_file():
-        return None
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded

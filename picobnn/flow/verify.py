@@ -21,7 +21,16 @@ from picobnn.config import Config, ExecutorName
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.flow.compare import ExecutorResult, StepOutputs, compare_steps
 from picobnn.flow.extras import has_train
-from picobnn.flow.image import MANIFEST, build, find_program, golden_vectors, load_program, make_image, make_plan_for
+from picobnn.flow.image import (
+    MANIFEST,
+    build,
+    find_program,
+    golden_vectors,
+    load_program,
+    make_image,
+    make_plan_for,
+    prefix_of,
+)
 from picobnn.flow.progress import Say, silent
 from picobnn.flow.run_directory import RunDirectory
 from picobnn.flow.train import load_data
@@ -52,16 +61,38 @@ class VerifyOutcome:
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "mismatches": self.mismatches}
 
-    def require_equal(self) -> None:
-        """Raise E_MISMATCH, naming the first difference, unless everything was equal."""
+    def failure(self) -> PicobnnError | None:
+        """E_MISMATCH naming the first difference; E_TOOL_MISSING or E_USAGE when nothing was compared at all."""
         for result in self.results:
             if result.first is not None:
-                raise PicobnnError(
+                return PicobnnError(
                     ErrorId.MISMATCH,
                     f"{result.mismatches} of {result.vectors} images differ; first: {result.first}.",
                     where=result.executor,
                     remedy="Export and build again; if it stays, report it with model.bnn: executors must be equal.",
                 )
+        if not self.results and self.skipped:
+            whys = "; ".join(f"{name}: {why}" for name, why in self.skipped.items())
+            return PicobnnError(
+                ErrorId.TOOL_MISSING,
+                f"nothing was compared ({whys}).",
+                where="verify",
+                remedy="Run 'picobnn doctor'; it says what is missing.",
+            )
+        if not self.results:
+            return PicobnnError(
+                ErrorId.USAGE,
+                "nothing was compared: the reference is what others are compared with.",
+                where="verify",
+                remedy="Name another executor with --on, for example host.",
+            )
+        return None
+
+    def require_equal(self) -> None:
+        """Raise :meth:`failure`, if there is one."""
+        failure = self.failure()
+        if failure is not None:
+            raise failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +268,8 @@ def _host_executor(config: Config, request: VerifyRequest, program: Program) -> 
     from picobnn.sim.hostc import HostModel, build_library
 
     plan = make_plan_for(program, load_board(request.boards[0]).target, config)
-    sources = render_model(plan, config.prefix)
-    (executor,) = build_library([HostModel(plan, sources, config.prefix)])
+    prefix = prefix_of(program, config)
+    (executor,) = build_library([HostModel(plan, render_model(plan, prefix), prefix)])
     return executor.run_steps
 
 

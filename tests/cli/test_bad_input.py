@@ -208,9 +208,26 @@ def test_unknown_names(run: RunDirectory) -> None:
     refused("E_FILE_MISSING", 2, "verify", "--run", "nowhere")
     refused("E_FILE_MISSING", 2, "build", "nowhere")
     refused("E_CONFIG_VALUE", 2, "train", "--run", "new", "--set", "model.name=resnet1000")
+    refused("E_CONFIG_VALUE", 2, "run", "--run", "new", "--set", "train.device=cuda:9")
+    assert not Path("new").exists()
+    refused("E_CONFIG_VALUE", 2, "train", "--run", run.path, "--set", "train.epochs=7")
     refused("E_CONFIG_VALUE", 2, "data", "info", "imagenet")
     refused("E_USAGE", 2, "frobnicate")
     refused("E_USAGE", 2, "verify", "--frobnicate")
+
+
+def test_a_failed_check_is_one_object_with_its_figures(run: RunDirectory) -> None:
+    answer = picobnn("analyze", "--run", run.path, "--max-flash", "1 KiB", "--json")
+    assert answer.code == (1 if HAVE_FIRMWARE else 3)
+    found = json.loads(answer.out)
+    assert found["boards"]
+    assert found["error"]["exit_code"] == answer.code
+
+
+def test_comparing_nothing_is_no_success(run: RunDirectory) -> None:
+    answer = picobnn("verify", "--run", run.path, "--on", "reference", "--json")
+    assert answer.code == 2
+    assert answer.error["id"] == "E_USAGE"
 
 
 def test_a_programming_error_ends_in_70_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +240,7 @@ def test_a_programming_error_ends_in_70_without_a_traceback(monkeypatch: pytest.
     answer = picobnn("doctor")
     assert answer.code == 70
     assert "boom" in answer.err
+    assert picobnn("doctor", "--json").error["exit_code"] == 70
 
 
 def test_an_interrupt_ends_in_130(monkeypatch: pytest.MonkeyPatch) -> None:

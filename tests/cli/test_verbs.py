@@ -95,6 +95,10 @@ def test_training_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert pruned["method"] == "scale"
     exported = call(capsys, "export", "--run", folder)
     assert Path(exported["program"]).is_file()
+    from picobnn.cli import main
+
+    assert main(["export", "--run", str(folder), "--dump-after", "fuse_epilogue"]) == 0
+    assert "after fuse_epilogue" in capsys.readouterr().err
     dense = call(capsys, "export", "--run", folder, "--checkpoint", folder / "checkpoint.safetensors")
     assert dense["weight_bits"] > exported["weight_bits"]
 
@@ -121,6 +125,9 @@ def test_firmware_verbs(run: RunDirectory, tmp_path: Path, capsys: pytest.Captur
     verified = call(capsys, "verify", "--run", run.path, "--board", "mps2-an505")
     assert verified["mismatches"] == 0
     assert [r["vectors"] for r in verified["results"]] == [40, 40, 40, 5]
+    layers = profile[0]["layers"]
+    assert sum(layer["flash_bytes"] for layer in layers) == profile[0]["build"]["weight_bytes"]
+    assert max(layer["ram_bytes"] for layer in layers) == profile[0]["build"]["ram_bytes"]
     reported = call(capsys, "report", "--run", run.path)
     assert reported["absent"] == []
     analyzed = call(capsys, "analyze", "--run", run.path, "--core", "m33", "--cycles")

@@ -7,6 +7,7 @@ see is a view of numbers, names and lists made by ``_views.py``. Called by the f
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -80,46 +81,66 @@ def runtime_text(name: str) -> str:
 def write_sources(sources: Sequence[SourceFile], folder: Path) -> None:
     """Write all files into ``folder``, all or none.
 
-    Other files that lie in the folder stay. Raises FILE_UNWRITABLE.
+    Other files that lie in the folder stay, and so does the folder itself: it may be anyone's working directory.
+    Raises FILE_UNWRITABLE; USAGE when two files would have one name.
     """
-    names = {source.path for source in sources}
-    temporary: Path | None = None
+    _refuse_equal_names(sources, folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        for source in sources:
-            path = temporary / source.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(source.text.encode("utf-8"))
-        temporary.chmod(0o755)
-        if folder.exists():
-            _keep_other_files(folder, temporary, names)
-            retired = temporary.with_name(temporary.name + ".old")
-            folder.rename(retired)
-            temporary.rename(folder)
-            shutil.rmtree(retired)
-        else:
-            temporary.rename(folder)
+        target = folder.resolve()
+        is_new = not target.exists()
+        home = target.parent if is_new else target
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=home) as name:
+            staged = Path(name) / "new"
+            for source in sources:
+                path = staged / source.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(source.text.encode("utf-8"))
+            if is_new:
+                staged.rename(target)
+            else:
+                _replace_files([source.path for source in sources], staged, Path(name) / "old", target)
     except OSError as error:
         raise PicobnnError(
             ErrorId.FILE_UNWRITABLE,
-            f"the sources cannot be written ({error.strerror}).",
+            f"the sources cannot be written ({error.strerror or error}).",
             where=str(folder),
             remedy="Check the folder's permissions and free space.",
         ) from None
-    finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary)
 
 
-def _keep_other_files(folder: Path, temporary: Path, names: set[str]) -> None:
-    """Copy what is not generated, so that a user's own files survive the replacement."""
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.is_file() and relative.as_posix() not in names:
-            target = temporary / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
+def _refuse_equal_names(sources: Sequence[SourceFile], folder: Path) -> None:
+    """Names that differ in case only count as equal: some file systems hold only one of the two."""
+    seen: set[str] = set()
+    for source in sources:
+        if source.path.casefold() in seen:
+            raise PicobnnError(
+                ErrorId.USAGE,
+                f"two of the files would be called {source.path}.",
+                where=str(folder),
+                remedy="Choose another --prefix.",
+            )
+        seen.add(source.path.casefold())
+
+
+def _replace_files(names: Sequence[str], staged: Path, kept: Path, folder: Path) -> None:
+    """Move every staged file over the one in ``folder``; when one cannot be moved, put the earlier ones back."""
+    begun: list[str] = []
+    try:
+        for name in names:
+            if (folder / name).exists():
+                (kept / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(folder / name, kept / name)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            begun.append(name)
+            os.replace(staged / name, folder / name)
+    except BaseException:
+        for name in begun:
+            if (kept / name).exists():
+                os.replace(kept / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        raise
 
 
 @cache

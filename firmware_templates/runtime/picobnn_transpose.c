@@ -24,11 +24,16 @@ PICOBNN_INLINE void swap(uint32_t *low, uint32_t *high, uint32_t shift, uint32_t
     *low ^= changed << shift;
 }
 
-/* Rounds 16 and 8 on rows 0, 8, 16 and 24 from `block`. */
-PICOBNN_INLINE void swap_far(uint32_t *block)
+/* Rounds 16 and 8 on rows 0, 8, 16 and 24; `stride` is that of eight rows of the source. */
+PICOBNN_INLINE void swap_far(const uint32_t *from, uint32_t stride, uint32_t *block)
 {
-    uint32_t a = block[0], b = block[8], c = block[16], d = block[24];
+    uint32_t a = from[0], b, c, d;
 
+    from += stride;
+    b = from[0];
+    from += stride;
+    c = from[0];
+    d = from[stride];
     swap(&a, &c, 16u, 0x0000FFFFu);
     swap(&b, &d, 16u, 0x0000FFFFu);
     swap(&a, &b, 8u, 0x00FF00FFu);
@@ -39,8 +44,8 @@ PICOBNN_INLINE void swap_far(uint32_t *block)
     block[24] = d;
 }
 
-/* Rounds 4, 2 and 1 on the eight rows from `block`. */
-PICOBNN_INLINE void swap_near(uint32_t *block)
+/* Rounds 4, 2 and 1 on eight rows, which go `stride` words apart; returns where the next goes. */
+PICOBNN_INLINE uint32_t *swap_near(const uint32_t *block, uint32_t *to, uint32_t stride)
 {
     uint32_t a = block[0], b = block[1], c = block[2], d = block[3];
     uint32_t e = block[4], f = block[5], g = block[6], h = block[7];
@@ -57,14 +62,39 @@ PICOBNN_INLINE void swap_near(uint32_t *block)
     swap(&c, &d, 1u, 0x55555555u);
     swap(&e, &f, 1u, 0x55555555u);
     swap(&g, &h, 1u, 0x55555555u);
-    block[0] = a;
-    block[1] = b;
-    block[2] = c;
-    block[3] = d;
-    block[4] = e;
-    block[5] = f;
-    block[6] = g;
-    block[7] = h;
+    *to = a;
+    to += stride;
+    *to = b;
+    to += stride;
+    *to = c;
+    to += stride;
+    *to = d;
+    to += stride;
+    *to = e;
+    to += stride;
+    *to = f;
+    to += stride;
+    *to = g;
+    to += stride;
+    *to = h;
+    return to + stride;
+}
+
+/* `count` words, `stride` words apart, to the first words of a block; 0 to the others. */
+PICOBNN_INLINE void read_rows(const uint32_t *from, uint32_t stride, uint32_t count,
+                              uint32_t *block)
+{
+    uint32_t zero = 0u;
+    uint32_t row = 0u;
+
+    OPAQUE(zero);
+    for (; row < count; ++row) {
+        block[row] = *from;
+        from += stride;
+    }
+    for (; row < 32u; ++row) {
+        block[row] = zero;
+    }
 }
 
 void picobnn_transpose(const uint32_t *input, uint32_t *output, uint32_t rows, uint32_t columns)
@@ -72,34 +102,31 @@ void picobnn_transpose(const uint32_t *input, uint32_t *output, uint32_t rows, u
     const uint32_t row_words = (columns + 31u) / 32u;
     const uint32_t column_words = (rows + 31u) / 32u;
     uint32_t block[32];
-    uint32_t zero = 0u;
 
-    OPAQUE(zero);
     for (uint32_t top = 0u; top < column_words; ++top) {
-        const uint32_t height = rows - 32u * top < 32u ? rows - 32u * top : 32u;
-
         for (uint32_t left = 0u; left < row_words; ++left) {
-            const uint32_t width = columns - 32u * left < 32u ? columns - 32u * left : 32u;
-            const uint32_t *next = input + 32u * top * row_words + left;
-            uint32_t *target = output + 32u * left * column_words + top;
-            uint32_t row = 0u;
+            const uint32_t height = rows - 32u * top, width = columns - 32u * left;
+            const uint32_t *from = input + 32u * top * row_words + left;
+            uint32_t *to = output + 32u * left * column_words + top;
+            uint32_t *target = width < 32u ? block : to;
+            const uint32_t target_stride = width < 32u ? 1u : column_words;
+            uint32_t stride = row_words;
 
-            for (; row < height; ++row) {
-                block[row] = *next;
-                next += row_words;
+            if (height < 32u) {
+                read_rows(from, stride, height, block);
+                from = block;
+                stride = 1u;
             }
-            for (; row < 32u; ++row) {
-                block[row] = zero;
+            for (uint32_t row = 0u; row < 8u; ++row) {
+                swap_far(from, 8u * stride, block + row);
+                from += stride;
             }
-            for (row = 0u; row < 8u; ++row) {
-                swap_far(block + row);
+            for (uint32_t row = 0u; row < 32u; row += 8u) {
+                target = swap_near(block + row, target, target_stride);
             }
-            for (row = 0u; row < 32u; row += 8u) {
-                swap_near(block + row);
-            }
-            for (row = 0u; row < width; ++row) {
-                *target = block[row];
-                target += column_words;
+            for (uint32_t row = 0u; width < 32u && row < width; ++row) {
+                *to = block[row];
+                to += column_words;
             }
         }
     }

@@ -6,7 +6,8 @@
  *
  * Contract: rows and columns are at least 1; both pointers are 4-byte aligned; input and output do
  * not overlap; padding bits of the input are 0; output (columns rows of ceil(rows / 32) words) is
- * written in full, padding bits as 0. Reentrant; 128 bytes of stack.
+ * written in full, padding bits as 0. Reentrant; 128 bytes of stack for a block.
+ * Cycles on Cortex-M4 at -O2, modelled, per bit: 0.7 where rows and columns are multiples of 32.
  */
 #ifndef PICOBNN_TRANSPOSE_H
 #define PICOBNN_TRANSPOSE_H

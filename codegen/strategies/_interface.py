@@ -48,7 +48,7 @@ class LayerView:
     """What the strategy's template sees: numbers, names and lists of those, nothing to decide.
 
     ``numbers`` are (designator, value) pairs; ``pointers`` are (designator, expression) pairs, where a missing table
-    is ``NULL``.
+    is ``NULL``. ``limited`` are numbers with the runtime macro of their greatest value, which the compiler checks.
     """
 
     symbol: str
@@ -56,6 +56,7 @@ class LayerView:
     function: str
     numbers: tuple[tuple[str, int], ...]
     pointers: tuple[tuple[str, str], ...]
+    limited: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,8 @@ class DirectStrategy:
                 *shape_numbers(step, shape, output),
                 ("zero_point", program.input_zero_point),
                 ("count", len(step.weights)),
-                ("taps", fan_in(step)),
             ),
+            limited=(("taps", fan_in(step), "PICOBNN_DIRECT_MAX_TAPS"),),
             pointers=(
                 ("weights", table_symbols["weights"]),
                 ("thresholds", table_symbols.get("thresholds", "NULL")),

@@ -121,7 +121,7 @@ class XnorStrategy:
             output = program.tensors[step.output].shape
             head = (*shape_numbers(step, shape, output), ("pad_is_zero", _patches(step) - 1))
         ending = "scale" if isinstance(step.epilogue, Scale) else "bits"
-        filters = (("count", len(step.weights)), ("words", filter_words(step)), ("taps", fan_in(step)))
+        filters = (("count", len(step.weights)), ("words", filter_words(step)))
         pointers = (
             ("weights", table_symbols["weights"]),
             ("limits", table_symbols.get("limits", "NULL")),
@@ -133,6 +133,7 @@ class XnorStrategy:
             function=f"picobnn_xnor_{kind}_{ending}",
             numbers=(*head, *((f"filters.{name}", value) for name, value in filters)),
             pointers=tuple((f"filters.{name}", expression) for name, expression in pointers),
+            limited=(("filters.taps", fan_in(step), "PICOBNN_XNOR_MAX_TAPS"),),
         )
 
 

@@ -19,6 +19,9 @@
 extern "C" {
 #endif
 
+/* Weights per filter for which every accumulator, threshold and their difference fit int32. */
+#define PICOBNN_DIRECT_MAX_TAPS 4194303u
+
 /* Either thresholds or multipliers and biases; the others are null. |acc| <= 255 * taps fits int32;
  * every threshold is in -255 * taps .. 255 * taps + 1. */
 typedef struct {

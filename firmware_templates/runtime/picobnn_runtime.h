@@ -21,6 +21,10 @@
 #define PICOBNN_SECTION(name)
 #endif
 
+/* `value`, a constant; above `limit` the code does not compile. */
+#define PICOBNN_AT_MOST(value, limit)                                                              \
+    ((uint32_t)((value) + 0u * sizeof(char[(value) <= (limit) ? 1 : -1])))
+
 /* Kernels rely on these being inlined, at -Os too. */
 #if defined(__GNUC__)
 #define PICOBNN_INLINE static inline __attribute__((always_inline))

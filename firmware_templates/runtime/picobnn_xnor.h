@@ -19,8 +19,11 @@
 extern "C" {
 #endif
 
+/* Weights per filter for which every count and limit fits its 16 bits. */
+#define PICOBNN_XNOR_MAX_TAPS 32767u
+
 /* The filters of one layer. Either limits or multipliers and biases; the others are null.
- * taps is at most 32767. */
+ * taps is at most PICOBNN_XNOR_MAX_TAPS. */
 typedef struct {
     uint32_t count;          /* filters, at least 1 */
     uint32_t words;          /* per filter: ceil(taps / 32) */

@@ -5,11 +5,15 @@ The listening socket of the serial port is made here and handed to QEMU, so that
 listening before QEMU starts: no race for it, and a client may connect at once. QEMU holds the core until the client
 is there, so no byte is lost. The process ends with the context manager, with the interpreter, or at its deadline,
 whatever comes first.
+
+The kernel ends it with the interpreter. To the kernel that means: with the thread that started it, so all emulators
+are started by one thread that lives as long as the interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -17,16 +21,24 @@ import tempfile
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from picobnn.codegen.targets import Board, Emulator
+from picobnn.codegen.targets import Board, Emulator, board_ids, load_board
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.toolchain import find_tool, last_lines
 
 _START_S = 10.0
 _WAITING = b"waiting for connection"
+
+
+@cache
+def _starter(process_id: int) -> ThreadPoolExecutor:  # noqa: ARG001
+    """The thread that starts emulators, one per process: a forked child has none of its parent's threads."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="picobnn-emulators")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -77,11 +89,12 @@ class EmulatedBoard:
 
     def _emulator(self) -> Emulator:
         if self.board.emulator is None:
+            emulated = [name for name in board_ids() if load_board(name).emulator is not None]
             raise PicobnnError(
                 ErrorId.EMULATOR_FAILED,
                 "no emulator plays this board.",
                 where=self.board.id,
-                remedy="Choose an emulated board: picobnn boards",
+                remedy=f"Choose one that is emulated: {', '.join(emulated)}.",
             )
         return self.board.emulator
 
@@ -113,13 +126,18 @@ class EmulatedBoard:
     def _start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._port = listener.getsockname()[1]
-            self._process = subprocess.Popen(
-                self._arguments(listener),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                pass_fds=(listener.fileno(),),
-                start_new_session=True,
+            self._process = (
+                _starter(os.getpid())
+                .submit(
+                    subprocess.Popen[bytes],
+                    self._arguments(listener),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._stderr,
+                    pass_fds=(listener.fileno(),),
+                    start_new_session=True,
+                )
+                .result()
             )
         self._finalizer = weakref.finalize(self, _kill, self._process)
         self._deadline = threading.Timer(self._lifetime_s, _kill, (self._process,))

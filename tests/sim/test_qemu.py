@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -199,17 +203,19 @@ def test_a_board_without_emulator_and_an_absent_image_are_named(stub: BuiltFirmw
     with pytest.raises(PicobnnError) as error, EmulatedBoard(replace(board, emulator=None), stub.elf):
         pass
     assert error.value.error_id is ErrorId.EMULATOR_FAILED
+    assert set(re.findall(r"[a-z0-9-]+[0-9]+[a-z0-9-]*", error.value.remedy)) <= set(board_ids())
+    assert "mps2-an386" in error.value.remedy
     with pytest.raises(PicobnnError) as error, EmulatedBoard(board, tmp_path / "absent.elf"):
         pass
     assert error.value.error_id is ErrorId.FILE_MISSING
 
 
 def alive(process_id: int) -> bool:
+    """Whether the process runs; one that ended and whose parent has not asked yet does not."""
     try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
         return False
-    return True
 
 
 def ping_for_ever(session: Session) -> None:
@@ -230,6 +236,40 @@ def test_the_emulator_ends_with_its_context_and_at_its_deadline(stub: BuiltFirmw
         with pytest.raises(PicobnnError, match="QEMU ended") as error:
             emulator.check(grace_s=2.0)
         assert error.value.error_id is ErrorId.EMULATOR_FAILED
+
+
+def test_the_emulator_outlives_the_thread_that_started_it(stub: BuiltFirmware) -> None:
+    emulator = EmulatedBoard(load_board("mps2-an386"), stub.elf)
+    starter = threading.Thread(target=emulator.__enter__)
+    starter.start()
+    starter.join()
+    try:
+        time.sleep(0.5)
+        emulator.check()
+        with Session.open(emulator.url, start_wait_s=10.0) as opened:
+            assert opened.ping() == 0
+    finally:
+        emulator.close()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv (util-linux)")
+def test_the_emulator_ends_with_a_killed_interpreter(stub: BuiltFirmware) -> None:
+    lines = (
+        "import os, signal, sys, threading",
+        "from pathlib import Path",
+        "from picobnn.codegen.targets import load_board",
+        "from picobnn.sim.qemu import EmulatedBoard",
+        "emulator = EmulatedBoard(load_board('mps2-an386'), Path(sys.argv[1]))",
+        "emulator.__enter__()",
+        "print(emulator.process_id, flush=True)",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    result = subprocess.run([sys.executable, "-c", "\n".join(lines), stub.elf], capture_output=True, text=True)
+    process_id = int(result.stdout)
+    deadline = time.monotonic() + 10.0
+    while alive(process_id) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(process_id)
 
 
 def test_instruction_counts_repeat_exactly(stub: BuiltFirmware) -> None:

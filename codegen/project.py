@@ -41,7 +41,8 @@ _FIELD_BYTES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "bytes8": 8, "bytes20": 2
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """A tensor as INFO tells it. ``size_bytes`` as stored; ``macs`` of the step that writes it, 0 for the image."""
+    """A tensor as INFO tells it. ``size_bytes`` as stored; ``macs`` of the step that writes it, 0 for the image;
+    INFO has 32 bits for them and tells the greatest number where they are more."""
 
     name: str
     element: ElementKind
@@ -167,7 +168,7 @@ def _constant(group: str, member: Enum) -> str:
 
 def _tensor_view(facts: TensorFacts) -> str:
     shape = facts.shape
-    numbers = (shape.height, shape.width, shape.channels, facts.size_bytes, facts.macs)
+    numbers = (shape.height, shape.width, shape.channels, facts.size_bytes, min(facts.macs, 2**32 - 1))
     return ", ".join(
         (
             string_literal(facts.name),

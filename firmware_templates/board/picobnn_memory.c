@@ -16,10 +16,9 @@ int memcmp(const void *left, const void *right, size_t bytes);
 
 typedef uint32_t __attribute__((may_alias)) word;
 
-void *memcpy(void *restrict target, const void *restrict source, size_t bytes)
+/* From the lowest byte to the highest, so the target may overlap the source from below. */
+static void copy_upwards(uint8_t *to, const uint8_t *from, size_t bytes)
 {
-    uint8_t *to = target;
-    const uint8_t *from = source;
     if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0u) {
         for (; bytes >= 4u; bytes -= 4u, to += 4, from += 4) {
             *(word *)(void *)to = *(const word *)(const void *)from;
@@ -28,6 +27,11 @@ void *memcpy(void *restrict target, const void *restrict source, size_t bytes)
     for (; bytes != 0u; bytes--) {
         *to++ = *from++;
     }
+}
+
+void *memcpy(void *restrict target, const void *restrict source, size_t bytes)
+{
+    copy_upwards(target, source, bytes);
     return target;
 }
 
@@ -36,7 +40,8 @@ void *memmove(void *target, const void *source, size_t bytes)
     uint8_t *to = target;
     const uint8_t *from = source;
     if ((uintptr_t)to - (uintptr_t)from >= bytes) {
-        return memcpy(target, source, bytes);
+        copy_upwards(to, from, bytes);
+        return target;
     }
     while (bytes != 0u) {
         bytes--;

@@ -33,6 +33,9 @@ from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Scale, Threshold
 MAX_FAN_IN = 32767
 """Limits, up to 2 * fan-in + 1, are uint16, and the kernel counts in 16-bit halves."""
 
+PAIRS_OF_NINE = (18, 36, 72)
+"""Words per filter that the kernel takes in pairs of nine."""
+
 
 @dataclass(frozen=True, slots=True)
 class XnorStrategy:
@@ -69,32 +72,39 @@ class XnorStrategy:
         return 4 * (1 + _patches(step) * words)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """``word``: words appended to the patch; ``nine``, ``three``: groups of words compared; ``lone_filter``:
-        filters that are called one by one (zero padding, scales)."""
+        """``copied``, ``appended``: words of the patch, where pixels are whole words and where not; ``filter_*``:
+        filters by their words (1 or 2, 9, pairs of 9, any); ``run_*``: groups of words of the loop that takes any."""
         shape = program.tensors[step.input].shape
         filters, words = len(step.weights), filter_words(step)
-        pixel_words = (shape.channels + 31) // 32
-        gathered = border = 0
         if isinstance(step, BinaryConv2dStep):
             walk = visits(step, program)
-            positions = walk.total
-            border = walk.border if _patches(step) == 2 else 0
-            gathered = (positions + border) * step.window.height * step.window.width
+            positions, border = walk.total, walk.border if _patches(step) == 2 else 0
+            patches, height, pixels = positions + border, step.window.height, step.window.height * step.window.width
         else:
-            assert isinstance(step, BinaryDenseStep)  # accepts() refused everything else
-            positions = 1
-            gathered = shape.height * shape.width if self.scratch_bytes(step, program) else 0
-        compared = (positions + border) * filters
-        lone = compared if isinstance(step.epilogue, Scale) else 2 * border * filters
+            positions, border, height, pixels = 1, 0, 1, shape.height * shape.width
+            patches = 1 if self.scratch_bytes(step, program) else 0
+        is_whole = shape.channels % 32 == 0
+        gathered = patches * pixels * ((shape.channels + 31) // 32)
+        # Sums, and bits where zero padding is seen, take two passes of the loop for any number of words.
+        single = 0 if isinstance(step.epilogue, Scale) else (positions - border) * filters
+        runs = 2 * (positions * filters - single)
+        short, nine, pairs = (single * (words in counts) for counts in ((1, 2), (9,), PAIRS_OF_NINE))
+        runs += single - short - nine - pairs
         return (
             CostTerm.always("call", 1),
-            CostTerm.always("position", positions + border),
-            CostTerm.always("word", gathered * pixel_words),
+            CostTerm.always("position", patches),
+            CostTerm.always("window_row", patches * height if is_whole else 0),
+            CostTerm.always("copied", gathered if is_whole else 0),
+            CostTerm.always("appended", 0 if is_whole else gathered),
             CostTerm.always("lanes", positions * ((filters + 31) // 32)),
-            CostTerm.always("filter", compared),
-            CostTerm.always("lone_filter", lone),
-            CostTerm.always("nine", compared * (words // 9)),
-            CostTerm.always("three", compared * ((words % 9 + 2) // 3)),
+            CostTerm.always("filter_short", short),
+            CostTerm.always("filter_nine", nine),
+            CostTerm.always("filter_pairs", pairs),
+            CostTerm.always("nine", nine + pairs * (words // 9)),
+            CostTerm.always("filter_run", runs),
+            CostTerm.always("run_nine", runs * (words // 9)),
+            CostTerm.always("run_three", runs * (words % 9 // 3)),
+            CostTerm.always("run_rest", runs * (words % 3 != 0)),
         )
 
     def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002

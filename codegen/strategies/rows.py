@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy ``rows``: 32 output channels per word; the set bits of the input select the weight rows that are added.
+
+Flash: 1 bit per weight and one row of zeros per kernel column, 2 x 9 to 2 x 16 bits per channel for the starts of the
+counters; with zero padding the starts of every kind of border position. Time falls with the share of set bits and is
+bounded by that of half ones: a map that has more lets its clear bits select.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.codegen.pack import WordArray, pack_words
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
+from picobnn.codegen.strategies._common import (
+    NO_POOL,
+    epilogue_pointers,
+    fan_in,
+    flip_tables,
+    input_density,
+    refuse_conv2d,
+    shape_numbers,
+    thresholds_within,
+)
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.targets import Target
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PadMode, Scale
+
+MAX_FAN_IN = 32767
+MIN_PLANES = 9
+LANES = 32
+
+IndexArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsStrategy:
+    """See the module."""
+
+    name: str = "rows"
+    runtime_files: tuple[str, ...] = (
+        "picobnn_conv2d.h",
+        "picobnn_rows.h",
+        "picobnn_rows.c",
+        "picobnn_rows_v6m.S",
+        "picobnn_rows_v7m.S",
+    )
+    header: str = "picobnn_rows.h"
+    packed_weights: bool = True
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
+        if isinstance(step, InputConv2dStep):
+            return Refusal("the input is 8-bit, not binary")
+        if isinstance(step.epilogue, Scale):
+            return Refusal("a scale needs sums, and the counters give signs only")
+        if step.domain != PLUS_MINUS_ONE:
+            return Refusal("only weights of -1 and +1 are added as rows")
+        if isinstance(step, BinaryConv2dStep) and step.groups != 1:
+            return Refusal(f"{step.groups} groups; only ungrouped convolutions are added as rows")
+        if fan_in(step) > MAX_FAN_IN:
+            return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
+        return refuse_conv2d(step, program) if isinstance(step, BinaryConv2dStep) else None
+
+    def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.CHANNEL_WORDS
+
+    def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.CHANNEL_WORDS
+
+    def scratch_bytes(self, step: Step, program: Program) -> int:
+        sizes = _sizes(step)
+        words = sizes.groups + sizes.carry_words + sizes.segments * sizes.list_words
+        if isinstance(step, BinaryDenseStep):
+            return 4 * (4 + words)
+        channels = program.tensors[step.input].shape.channels
+        return 4 * (4 * sizes.segments + 1 + (channels + 31) // 32 + words)
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        """``map_word``: words of the map, read to choose; ``column``: lists; ``list_word``: words turned into lists;
+        ``listed``: rows put into lists; ``segment``: lists read by a group; ``added``: rows added; ``carries``: carries
+        of 16 rows, added up eight at a time."""
+        shape = program.tensors[step.input].shape
+        sizes = _sizes(step)
+        pixel_words = (shape.channels + 31) // 32
+        walk = _walk(step, program)
+        calls = walk.positions * sizes.groups
+        density = input_density(step, program)
+        counts = []
+        for share in (min(density, 1.0 - density), 0.5):
+            listed = walk.listed_pixels * shape.channels * share
+            added = sizes.groups * (walk.window_pixels * shape.channels * share + 3.5 * walk.positions * sizes.segments)
+            carries = calls * math.ceil(added / max(calls, 1) / 128)
+            counts.append((listed, added, carries))
+        (listed, added, carries), worst = counts
+        return (
+            CostTerm.always("call", 1),
+            CostTerm.always("map_word", shape.height * shape.width * pixel_words),
+            CostTerm.always("column", walk.columns),
+            CostTerm.always("list_word", walk.listed_pixels * pixel_words),
+            CostTerm("listed", listed, worst[0]),
+            CostTerm.always("position", walk.positions),
+            CostTerm.always("group", calls),
+            CostTerm.always("segment", calls * sizes.segments),
+            CostTerm("added", added, worst[1]),
+            CostTerm("carries", carries, worst[2]),
+        )
+
+    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+        assert not isinstance(step.epilogue, Scale)  # accepts() refused it
+        borders = _borders(step, program)
+        starts = np.stack([_starts(step, border) for border in borders.taps], axis=1)
+        return (
+            Table("weights", "uint32_t", _rows(step).reshape(-1)),
+            Table("starts", "uint32_t", starts.reshape(-1)),
+            *borders.tables(),
+            *flip_tables(step.epilogue),
+        )
+
+    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+        shape = program.tensors[step.input].shape
+        sizes = _sizes(step)
+        borders = _borders(step, program)
+        filters = {
+            "count": len(step.weights),
+            "groups": sizes.groups,
+            "planes": sizes.planes,
+            "start_sets": len(borders.taps),
+            "segments": sizes.segments,
+            "segment_rows": sizes.segment_rows,
+            "flip_above": _flip_above(step, program),
+            "carry_words": sizes.carry_words,
+            "list_words": sizes.list_words,
+        }
+        pointers = {"weights": table_symbols["weights"], "starts": table_symbols["starts"]}
+        pointers |= dict(epilogue_pointers(step, table_symbols)[:2])
+        outer: tuple[tuple[str, str], ...] = ()
+        if isinstance(step, BinaryDenseStep):
+            kind = "dense"
+            head: tuple[tuple[str, int], ...] = (("pixels", shape.height * shape.width), ("channels", shape.channels))
+        else:
+            assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
+            kind = "conv2d"
+            output = program.tensors[step.output].shape
+            pad_is_zero = int(step.pad_mode is PadMode.ZERO)
+            head = (*shape_numbers(step, shape, output), ("pad_is_zero", pad_is_zero))
+            outer = tuple((role, table_symbols.get(role, "NULL")) for role in ("row_sets", "column_sets"))
+        return LayerView(
+            symbol=symbol,
+            c_type=f"picobnn_rows_{kind}_layer",
+            function=f"picobnn_rows_{kind}_bits",
+            numbers=(*head, *((f"filters.{name}", value) for name, value in filters.items())),
+            pointers=(*((f"filters.{name}", expression) for name, expression in pointers.items()), *outer),
+            limited=(("filters.taps", fan_in(step), f"PICOBNN_ROWS_MAX_TAPS({sizes.planes}u)"),),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Fields of ``picobnn_rows_filters``."""
+
+    groups: int
+    planes: int
+    segments: int
+    segment_rows: int
+    carry_words: int
+    list_words: int
+
+
+def _sizes(step: Step) -> _Sizes:
+    taps = fan_in(step)
+    segments = 1 if isinstance(step, BinaryDenseStep) else step.weights.shape[2]
+    list_words = _round_up(taps // segments, 8)
+    return _Sizes(
+        groups=(len(step.weights) + LANES - 1) // LANES,
+        # The least p with 2**(p - 1) > taps: counts lie in -(taps + 1) to taps, see picobnn_rows.h.
+        planes=max(MIN_PLANES, 1 + taps.bit_length()),
+        segments=segments,
+        segment_rows=taps // segments,
+        # One carry per 16 rows or rest of 8, padded to a multiple of 8.
+        carry_words=_round_up(segments * ((list_words + 15) // 16), 8),
+        list_words=list_words,
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _rows(step: Step) -> WordArray:
+    """uint32 (groups, segments, segment_rows + 1): rows of a kernel column in the order (ky, channel), then zeros."""
+    weights = step.weights.reshape(len(step.weights), 1, 1, -1)
+    if not isinstance(step, BinaryDenseStep):
+        weights = step.weights.transpose(0, 2, 1, 3)
+    lanes = weights.reshape(len(weights), weights.shape[1], -1)
+    rows = pack_words(np.moveaxis(lanes, 0, -1))  # (segments, segment_rows, groups)
+    return np.moveaxis(np.pad(rows, ((0, 0), (0, 1), (0, 0))), -1, 0).copy()
+
+
+def _starts(step: Step, counts: BitArray) -> WordArray:
+    """Starts of the counters, uint32 (2, groups, planes); ``counts`` (ky, kx, I) is 1 for the taps that count.
+
+    Set bits select: -H with H = ceil((T + 2 * U - n) / 2); clear bits select: the same with 1 - T, result inverted.
+    Lanes behind the last channel start where they give 0: at -1, and where inverted at n.
+    """
+    assert not isinstance(step.epilogue, Scale)
+    sizes = _sizes(step)
+    thresholds = thresholds_within(step.epilogue, fan_in(step))
+    taps = int(counts.sum())
+    balance = 2 * (step.weights * counts).reshape(len(step.weights), -1).sum(axis=1, dtype=np.int64) - taps
+    padding = sizes.groups * LANES - len(thresholds)
+    polarities = []
+    for threshold, idle in ((thresholds, -1), (1 - thresholds, fan_in(step))):
+        start = -((threshold + balance + 1) // 2)
+        start = np.pad(start, (0, padding), constant_values=idle)
+        bits = (start[:, None] >> np.arange(sizes.planes)) & 1  # (lanes, planes)
+        grouped = bits.reshape(sizes.groups, LANES, sizes.planes).astype(np.uint8)
+        polarities.append(pack_words(np.moveaxis(grouped, 1, 2))[..., 0])
+    return np.stack(polarities)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Borders:
+    """Kinds of positions by the taps that count. ``taps``: (ky, kx, I) of 0/1 per kind. Position (y, x) is of kind
+    ``rows[y] + columns[x]``; both are empty where there is one kind."""
+
+    taps: tuple[BitArray, ...]
+    rows: IndexArray
+    columns: IndexArray
+
+    def tables(self) -> tuple[Table, ...]:
+        if not self.rows.size:
+            return ()
+        return (
+            Table("row_sets", "uint16_t", self.rows.astype(np.uint16)),
+            Table("column_sets", "uint16_t", self.columns.astype(np.uint16)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What one run visits: positions that the adder runs for, lists of input columns, pixels inside the map that are
+    put into lists, and pixels inside the map over all positions' windows."""
+
+    positions: int
+    columns: int
+    listed_pixels: int
+    window_pixels: int
+
+
+def _walk(step: Step, program: Program) -> _Walk:
+    shape = program.tensors[step.input].shape
+    if isinstance(step, BinaryDenseStep):
+        pixels = shape.height * shape.width
+        return _Walk(1, 1, pixels, pixels)
+    window, pool = step.window, step.pool.window if step.pool is not None else NO_POOL
+    output = program.tensors[step.output].shape
+    rows, columns = window.output_size(shape.height, shape.width)
+    visited = _places(output.height, pool.stride_y, pool.pad_top, pool.height, rows)
+    row_taps = _places(visited, window.stride_y, window.pad_top, window.height, shape.height)
+    covered = np.unique(_places(output.width, pool.stride_x, pool.pad_left, pool.width, columns))
+    column_taps = _places(covered, window.stride_x, window.pad_left, window.width, shape.width)
+    listed = np.unique(covered[:, None] * window.stride_x + np.arange(window.width))
+    return _Walk(
+        positions=visited.size * covered.size,
+        columns=visited.size * listed.size,
+        listed_pixels=row_taps.size * np.unique(column_taps).size,
+        window_pixels=row_taps.size * column_taps.size,
+    )
+
+
+def _flip_above(step: Step, program: Program) -> int:
+    """Set bits of the map from which on the clear bits select fewer rows, those of a padding of -1 included.
+
+    With the share p of the bits set, set bits select p * inside taps and clear ones (1 - p) * inside + outside.
+    """
+    bits = program.tensors[step.input].shape.elements
+    if not isinstance(step, BinaryConv2dStep) or step.pad_mode is PadMode.ZERO:
+        return bits // 2
+    walk = _walk(step, program)
+    taps = walk.positions * step.window.height * step.window.width
+    return min(bits, bits * taps // max(2 * walk.window_pixels, 1))
+
+
+def _places(starts: int | IndexArray, stride: int, pad: int, size: int, limit: int) -> IndexArray:
+    """Where windows at ``starts`` (or that many) stand on 0 .. limit - 1, one entry per place and window."""
+    origins = (np.arange(starts) if isinstance(starts, int) else starts)[:, None] * stride - pad
+    places = (origins + np.arange(size)).reshape(-1)
+    return places[(places >= 0) & (places < limit)]
+
+
+def _borders(step: Step, program: Program) -> _Borders:
+    """One kind where padding is -1, as all taps count; by the taps inside the map where it is 0."""
+    one = _Borders((np.ones(step.weights.shape[1:], np.uint8),), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    if not isinstance(step, BinaryConv2dStep) or step.pad_mode is PadMode.MINUS_ONE or not step.window.has_padding:
+        return one
+    shape = program.tensors[step.input].shape
+    window = step.window
+    rows, columns = window.output_size(shape.height, shape.width)
+    row_taps, row_kinds = _inside(rows, window.height, window.stride_y, window.pad_top, shape.height)
+    column_taps, column_kinds = _inside(columns, window.width, window.stride_x, window.pad_left, shape.width)
+    channels = np.ones(shape.channels, np.uint8)
+    taps = tuple(
+        np.einsum("y,x,c->yxc", row, column, channels).astype(np.uint8) for row in row_taps for column in column_taps
+    )
+    return _Borders(taps, row_kinds * len(column_taps), column_kinds)
+
+
+def _inside(positions: int, size: int, stride: int, pad: int, limit: int) -> tuple[BitArray, IndexArray]:
+    """Distinct masks of taps inside the map along one axis, (kinds, size), and the kind of every position."""
+    taps = np.arange(positions)[:, None] * stride - pad + np.arange(size)
+    masks = ((taps >= 0) & (taps < limit)).astype(np.uint8)
+    kinds, of_position = np.unique(masks, axis=0, return_inverse=True)
+    return kinds, of_position.reshape(-1).astype(np.int64)
+
+
+STRATEGY = RowsStrategy()

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy rows: what it accepts, its tables, its scratch, and its portable C on hand-picked and random layers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from picobnn.codegen.emit import render_model
+from picobnn.codegen.pack import unpack_words
+from picobnn.codegen.program import BinaryDenseStep, InputConv2dStep, Program, Tensor, verify_program
+from picobnn.codegen.select import make_plan
+from picobnn.codegen.strategies import Refusal, find_strategy
+from picobnn.codegen.targets import find_core
+from picobnn.codegen.vocabulary import (
+    ElementKind,
+    PadMode,
+    Pool,
+    PoolStage,
+    Shape,
+    Threshold,
+    WeightDomain,
+    Window,
+)
+from picobnn.sim.hostc import HostModel, build_library
+from picobnn.sim.reference import run_program
+from tests.support.random_programs import Limits, random_images, random_program
+from tests.support.rows_layers import CONVOLUTIONS, EXTREMES, Layer, chain, chain_images, forced_rows
+from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, bits, input_conv2d, scale
+
+M4 = find_core("m4")
+ROWS = find_strategy("rows")
+
+
+def assert_c_equals_reference(programs: list[Program], seed: int | None = None) -> None:
+    """On the images of the chains, or on random ones."""
+    models = []
+    for index, program in enumerate(programs):
+        plan = make_plan(program, M4, forced=forced_rows(program))
+        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
+    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
+        images = chain_images(program, 8)
+        if seed is not None:
+            images = random_images(np.random.default_rng(seed), program, 8)
+        outputs = zip(run_program(program, images), executor.run_steps(images), strict=True)
+        for index, (want, got) in enumerate(outputs):
+            np.testing.assert_array_equal(got, want, err_msg=f"{program.steps[index]}")
+
+
+def random_layers(rng: np.random.Generator, count: int, limits: Limits) -> list[Program]:
+    """Random programs with at least one step of the strategy."""
+    found: list[Program] = []
+    while len(found) < count:
+        program = random_program(rng, limits)
+        if forced_rows(program):
+            found.append(program)
+    return found
+
+
+def test_every_shape_class() -> None:
+    shape = Shape(9, 10, 37)
+    programs = [chain((layer,), shape, index) for index, layer in enumerate(CONVOLUTIONS)]
+    programs += [chain(CONVOLUTIONS, shape), chain(EXTREMES, Shape(4, 5, 64))]
+    for program in programs:
+        verify_program(program)
+    assert_c_equals_reference(programs)
+
+
+def test_every_count_of_rows() -> None:
+    """Lists around multiples of 8 and 16, counters from the narrowest on, lanes around whole words."""
+    fan_ins = [1, 7, 8, 9, 31, 32, 33, 64, 127, 128, 129, 255, 256, 511, 512, 600, 1023, 1024]
+    lanes = [1, 31, 32, 33, 64, 65] * 3
+    programs = [
+        chain((Layer(count, window),), Shape(2, 1, channels), channels)
+        for channels, count in zip(fan_ins, lanes, strict=True)
+        for window in (None, Window(1, 1))
+    ]
+    assert_c_equals_reference(programs)
+
+
+def test_random_layers() -> None:
+    assert_c_equals_reference(random_layers(np.random.default_rng(1), 40, Limits()), seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_many_random_layers(seed: int) -> None:
+    limits = Limits(max_layers=6, max_side=14, max_channels=140, max_classes=70)
+    assert_c_equals_reference(random_layers(np.random.default_rng(100 + seed), 60, limits), seed=seed)
+
+
+def test_the_widest_fan_in_decides_exactly_at_both_ends() -> None:
+    """32767 weights per filter: all agree, all differ, thresholds one below, at and above the ends; set and clear bits
+    select."""
+    width = 1057  # 31 * 1057 = 32767
+    tensors = (
+        Tensor("image", Shape(1, width, 1), ElementKind.UINT8),
+        Tensor("bits", Shape(1, width, 31), ElementKind.BIT),
+        Tensor("out", Shape(1, 1, 8), ElementKind.BIT),
+    )
+    first = InputConv2dStep(
+        "first", "f", 0, 1, bits(31, 1, 1, 1), Window(1, 1), None, Threshold(np.arange(31, dtype=np.int32), bits(31))
+    )
+    images = np.stack([np.full((1, width, 1), value, np.uint8) for value in (0, 255)])
+    seen = run_program(Program("probe", 9, tensors[:2], (first,)), images)[0]
+    assert (seen[0].mean() < 0.5) != (seen[1].mean() < 0.5)
+    ends = np.array([32766, 32767, 32768, 10**9, -32768, -32767, -32766, -(10**9)], np.int32)
+    for image, patch in zip(images, seen, strict=True):
+        weights = np.concatenate([np.repeat(patch[None], 4, 0), np.repeat(1 - patch[None], 4, 0)])
+        dense = BinaryDenseStep("dense", "d", 1, 2, weights, Threshold(ends, np.zeros(8, np.uint8)))
+        program = Program("wide", 9, tensors, (first, dense))
+        plan = make_plan(program, M4, forced={1: "rows"})
+        executor = build_library([HostModel(plan, render_model(plan, "m"), "m")])[0]
+        assert executor.run(image[None]).tolist() == [[1, 1, 0, 0, 1, 1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"epilogue": scale(33), "pool": None}, "signs only"),
+        ({"domain": WeightDomain(0, 0)}, "-1 and +1"),
+        ({"groups": 5}, "5 groups"),
+        ({"pool": Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT)}, "padding only"),
+        ({"window": Window(3, 70000, 1, 1, 1, 70000, 1, 1)}, "above 65535"),
+    ],
+)
+def test_convolutions_it_refuses(change: dict[str, object], reason: str) -> None:
+    program = binary_conv2d()
+    refusal = ROWS.accepts(dataclasses.replace(program.steps[1], **change), program, M4)
+    assert isinstance(refusal, Refusal)
+    assert reason in refusal.reason
+
+
+def test_other_steps_it_refuses() -> None:
+    program = input_conv2d()
+    assert ROWS.accepts(program.steps[0], program, M4) == Refusal("the input is 8-bit, not binary")
+    wide = dataclasses.replace(binary_dense().steps[1], weights=bits(1, 1, 1, 32768))
+    assert ROWS.accepts(wide, binary_dense(), M4) == Refusal("32768 weights per filter are above 32767")
+
+
+def test_tables() -> None:
+    program = binary_conv2d()
+    step = program.steps[1]
+    tables = {table.role: table for table in ROWS.tables(step, program)}
+    assert list(tables) == ["weights", "starts", "row_sets", "column_sets", "flips"]
+    rows = tables["weights"].values.astype(np.uint32).reshape(2, 3, 16)
+    lanes = unpack_words(np.moveaxis(rows, 0, -1), 33)  # (kx, ky and channel, output)
+    np.testing.assert_array_equal(lanes[:, :15].reshape(3, 3, 5, 33), step.weights.transpose(2, 1, 3, 0))
+    assert not lanes[:, 15].any()
+    assert tables["starts"].values.size == 2 * 9 * 2 * 9
+    assert len({*tables["row_sets"].values.tolist()}) == 3
+    padded = dataclasses.replace(step, pad_mode=PadMode.MINUS_ONE)
+    assert [table.role for table in ROWS.tables(padded, program)] == ["weights", "starts", "flips"]
+    assert ROWS.tables(padded, program)[1].values.size == 2 * 2 * 9
+
+
+def test_scratch() -> None:
+    program = binary_conv2d()
+    assert ROWS.scratch_bytes(program.steps[1], program) == 4 * (4 * 3 + 1 + 1 + 2 + 8 + 3 * 16)
+    dense = binary_dense()
+    assert ROWS.scratch_bytes(dense.steps[1], dense) == 4 * (4 + 2 + 8 + 48)
+
+
+def test_cost_terms_count_what_runs() -> None:
+    """A 3x3 over 8x8: 10 columns per row of positions, 64 positions, 484 of 576 taps inside."""
+    program = chain((Layer(64, SAME_3X3),), Shape(8, 8, 64))
+    terms = {term.name: term for term in ROWS.cost_terms(program.steps[1], program, M4)}
+    assert terms["map_word"].mean == 64 * 2
+    assert terms["column"].mean == 8 * 10
+    assert terms["list_word"].mean == 22 * 8 * 2
+    assert terms["listed"].worst == 22 * 8 * 64 / 2
+    assert terms["position"].mean == 64
+    assert terms["group"].mean == 128
+    assert terms["segment"].mean == 384
+    assert terms["added"].worst == 2 * (22 * 22 * 64 / 2 + 3.5 * 64 * 3)

@@ -10,28 +10,16 @@ import pytest
 
 from picobnn.codegen.emit import render_model
 from picobnn.codegen.plan import Kernels, Optimize, Plan
-from picobnn.codegen.program import Program
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.targets import CORES, find_core
 from picobnn.codegen.targets.costs import load_costs
 from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
+from tests.support.mixtures import mixture
 from tests.support.random_programs import random_images, random_program
 
 M4 = find_core("m4")
 CALIBRATED = [core for core in CORES if load_costs(core.core) is not None]
-
-
-def mixture(program: Program, rng: np.random.Generator) -> Plan:
-    """A random strategy, of those that accept it, for every step."""
-    forced = {}
-    for index, step in enumerate(program.steps):
-        names = [strategy.name for strategy in STRATEGIES if strategy.accepts(step, program, M4) is None]
-        forced[index] = names[int(rng.integers(len(names)))]
-    plan = make_plan(program, M4, forced=forced)
-    assert [step.strategy for step in plan.steps] == list(forced.values())
-    return plan
 
 
 def assert_equal(plans: list[Plan], images: int) -> None:
@@ -47,14 +35,14 @@ def assert_equal(plans: list[Plan], images: int) -> None:
 
 def test_forty_mixtures_equal_the_reference() -> None:
     rng = np.random.default_rng(11)
-    assert_equal([mixture(random_program(rng), rng) for _ in range(40)], 8)
+    assert_equal([mixture(random_program(rng), rng, M4) for _ in range(40)], 8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_five_hundred_mixtures_equal_the_reference(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
-    assert_equal([mixture(random_program(rng), rng) for _ in range(50)], 12)
+    assert_equal([mixture(random_program(rng), rng, M4) for _ in range(50)], 12)
 
 
 def test_chosen_plans_equal_the_reference() -> None:

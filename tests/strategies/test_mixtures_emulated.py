@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategies next to each other on emulated boards: transposes and arena offsets as the core sees them."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.emit import render_model
+from picobnn.codegen.pack import store_tensor
+from picobnn.codegen.plan import Plan
+from picobnn.codegen.project import project_facts
+from picobnn.codegen.targets import load_board
+from picobnn.harness.emulated import flash_emulated
+from picobnn.harness.vectors import trace_image
+from picobnn.sim.reference import run_program
+from tests.support.firmware import build_project, needs_emulator
+from tests.support.mixtures import mixture
+from tests.support.random_programs import Limits, random_images, random_program
+
+BOARDS = (
+    pytest.param("mps2-an386", id="m4"),
+    pytest.param("mps2-an385-v6m", id="m0plus", marks=pytest.mark.slow),
+    pytest.param("mps2-an385", id="m3", marks=pytest.mark.slow),
+    pytest.param("mps2-an505", id="m33", marks=pytest.mark.slow),
+    pytest.param("mps2-an500", id="m7", marks=pytest.mark.slow),
+    pytest.param("mps3-an547", id="m55", marks=pytest.mark.slow),
+)
+
+
+def transposes(plan: Plan) -> int:
+    return sum(step.transpose_bytes > 0 for step in plan.steps)
+
+
+@needs_emulator
+@pytest.mark.qemu
+@pytest.mark.parametrize("board_id", BOARDS)
+def test_the_mixture_with_most_transposes_equals_the_reference(board_id: str, tmp_path: Path) -> None:
+    board, rng = load_board(board_id), np.random.default_rng(4)
+    limits = Limits(max_layers=9, max_side=14)
+    plan = max((mixture(random_program(rng, limits), rng, board.target) for _ in range(60)), key=transposes)
+    program = plan.program
+    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
+    images = random_images(rng, program, 6)
+    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
+        traces = [trace_image(session, image.tobytes()) for image in images]
+    expected = run_program(program, images)
+    layouts = [plan.buffers[step.output].layout for step in program.steps]
+    for index, trace in enumerate(traces):
+        crcs = [zlib.crc32(store_tensor(out[index], layout)) for out, layout in zip(expected, layouts, strict=True)]
+        assert [row.crc for row in trace] == crcs, f"image {index} of {[step.strategy for step in plan.steps]}"

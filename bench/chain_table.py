@@ -40,8 +40,8 @@ def render(results: dict[str, Any]) -> str:
         "Fashion-MNIST test images",
         "firmware on emulated boards = reference": f"{wrong} differences, every layer, {min(boards.values())} images on "
         f"each of {len(boards)} boards (microbit: digits, the others: Fashion-MNIST)",
-        "Cython simulator against PyTorch eval, 2 threads": f"{ratio['avx2']:.1f}x with AVX2, {ratio['portable']:.1f}x "
-        f"portable ({speed:,} images/s)",
+        "Cython simulator against PyTorch eval, 2 threads": f"{ratio['avx2']:.1f}x with AVX2 ({speed:,} images/s), "
+        f"{ratio['portable']:.1f}x portable",
         "automatic choice of number and memory format": f"{training['share_of_best']:.0%} of the best of four "
         f"({training['chosen']})",
         "dense Fashion-MNIST model on M4, from the map file": f"{memory['flash_bytes']:,} B flash "

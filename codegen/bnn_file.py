@@ -44,6 +44,8 @@ VERSION = 1
 PREFIX = struct.Struct("<4sHI")  # magic, version, header bytes
 TRAILER_BYTES = 32
 ALIGNMENT = 8
+MAX_FILE_BYTES = 64 * 2**20
+"""Far above what a microcontroller holds: a bigger file is refused before anything of it is kept."""
 
 
 def program_to_bytes(program: Program) -> bytes:
@@ -93,13 +95,31 @@ def program_from_bytes(data: bytes, where: str) -> Program:
 
 
 def write_bnn(program: Program, path: Path) -> None:
-    """Write the file whole or not at all. Raises FILE_UNWRITABLE and what :func:`verify_program` raises."""
-    write_bytes(path, program_to_bytes(program))
+    """Write the file whole or not at all. Raises FILE_UNWRITABLE, BNN_FORMAT for one that nobody would read, and what
+    :func:`verify_program` raises."""
+    data = program_to_bytes(program)
+    _refuse_size(len(data), str(path), "Make the network smaller.")
+    write_bytes(path, data)
 
 
 def read_bnn(path: Path) -> Program:
     """Load a file. Raises FILE_MISSING and what :func:`program_from_bytes` raises."""
-    return program_from_bytes(read_bytes(path, remedy="Make it with: picobnn export"), str(path))
+    remedy = "Name a model.bnn that picobnn export wrote."
+    if path.is_file():
+        _refuse_size(path.stat().st_size, str(path), remedy)
+    data = read_bytes(path, remedy="Make it with: picobnn export", at_most=MAX_FILE_BYTES + 1)
+    _refuse_size(len(data), str(path), remedy)
+    return program_from_bytes(data, str(path))
+
+
+def _refuse_size(size_bytes: int, where: str, remedy: str) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise PicobnnError(
+            ErrorId.BNN_FORMAT,
+            f"a .bnn file has at most {MAX_FILE_BYTES:,} bytes, this one has {size_bytes:,} or more.",
+            where=where,
+            remedy=remedy,
+        )
 
 
 def model_hash(program: Program) -> bytes:

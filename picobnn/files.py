@@ -55,10 +55,11 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_bytes(path: Path, *, remedy: str) -> bytes:
-    """The whole file. Raises E_FILE_MISSING with ``remedy``."""
+def read_bytes(path: Path, *, remedy: str, at_most: int = -1) -> bytes:
+    """The whole file, or its first ``at_most`` bytes. Raises E_FILE_MISSING with ``remedy``."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            return stream.read(at_most)
     except OSError as error:
         raise PicobnnError(
             ErrorId.FILE_MISSING, f"the file cannot be read ({error.strerror}).", where=str(path), remedy=remedy

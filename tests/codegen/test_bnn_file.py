@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from picobnn.codegen import bnn_file
 from picobnn.codegen.bnn_file import model_hash, program_from_bytes, program_to_bytes, read_bnn, write_bnn
 from picobnn.codegen.program import BinaryConv2dStep, Density, Program
 from picobnn.codegen.vocabulary import ElementKind
@@ -319,3 +320,27 @@ def test_invalid_program_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(PicobnnError):
         write_bnn(replace(EXAMPLE, tensors=tensors), tmp_path / "model.bnn")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["sparse file", "endless device"])
+def test_a_huge_file_is_refused_before_it_is_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("/dev/zero")
+    if kind == "sparse file":
+        path = tmp_path / "huge.bnn"
+        with path.open("wb") as stream:
+            stream.truncate(2**40)
+        monkeypatch.setattr(bnn_file, "read_bytes", None)
+    with pytest.raises(PicobnnError, match="at most 67,108,864 bytes") as caught:
+        read_bnn(path)
+    assert caught.value.error_id is ErrorId.BNN_FORMAT
+
+
+def test_a_file_that_nobody_would_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bnn_file, "MAX_FILE_BYTES", len(DATA) - 1)
+    with pytest.raises(PicobnnError) as caught:
+        write_bnn(program_from_bytes(DATA, "data"), tmp_path / "model.bnn")
+    assert caught.value.error_id is ErrorId.BNN_FORMAT
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(bnn_file, "MAX_FILE_BYTES", len(DATA))
+    write_bnn(program_from_bytes(DATA, "data"), tmp_path / "model.bnn")
+    assert read_bnn(tmp_path / "model.bnn").name

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy ``planes``: binary convolutions, 32 output pixels at a time, adding only the words that a filter selects.
+
+Maps are pixel planes. Per 32 output pixels the kernel gathers one word per tap, counts them once, and then adds per
+filter the words whose weight bit is set, or those whose bit is clear where they are fewer; which ones stands in flash
+as a list of bytes. Flash: about 3.9 bits per weight and 8 bytes per filter, with zero padding 2 bytes more per filter
+and class of border. Scratch: one word per tap, with strides the input once more, with a pool the map before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from picobnn.codegen.pack import pack_words
+from picobnn.codegen.plan import Layout, layout_bytes
+from picobnn.codegen.program import BinaryConv2dStep, Program, Step
+from picobnn.codegen.strategies._common import fan_in, refuse_conv2d, shape_numbers
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._planes_tables import (
+    GROUP,
+    MAX_COUNTER_BITS,
+    MAX_GROUPS,
+    MAX_WORDS,
+    block_words,
+    counter_bits,
+    filter_tables,
+    tap_classes,
+)
+from picobnn.codegen.targets import InstructionSet, Target
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PoolStage, Scale, Shape, Threshold
+
+MAX_STRIDE = 2
+MAX_CLASSES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PlanesStrategy:
+    """See the module."""
+
+    name: str = "planes"
+    runtime_files: tuple[str, ...] = (
+        "picobnn_conv2d.h",
+        "picobnn_planes.h",
+        "picobnn_planes.c",
+        "picobnn_planes_core.c",
+        "picobnn_planes_v7m.S",
+    )
+    header: str = "picobnn_planes.h"
+    packed_weights: bool = False
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
+        if not isinstance(step, BinaryConv2dStep):
+            return Refusal("only binary convolutions have planes of pixels")
+        if target.isa is InstructionSet.V6M:
+            return Refusal("v6-M has too few registers for the adders")
+        if step.domain != PLUS_MINUS_ONE:
+            return Refusal("only weights of -1 and +1 are selected as lists")
+        if step.groups != 1:
+            return Refusal(f"{step.groups} groups; only ungrouped convolutions are gathered")
+        if isinstance(step.epilogue, Scale):
+            return Refusal("a scale needs sums, the counters only give signs")
+        stride = max(step.window.stride_y, step.window.stride_x)
+        if stride > MAX_STRIDE:
+            return Refusal(f"a stride of {stride} is above {MAX_STRIDE}")
+        if counter_bits(fan_in(step)) > MAX_COUNTER_BITS or block_words(step) > MAX_WORDS:
+            return Refusal(f"{fan_in(step)} weights per filter need more than {MAX_WORDS} words")
+        shape = program.tensors[step.input].shape
+        classes = len(tap_classes(step, shape).inside)
+        if classes > MAX_CLASSES:
+            return Refusal(f"zero padding gives {classes} kinds of border, above {MAX_CLASSES}")
+        refusal = refuse_conv2d(step, program)
+        if refusal is None and filter_tables(step, shape, _flips(step)[0]).groups > MAX_GROUPS:
+            return Refusal(f"a filter's list has more than {MAX_GROUPS} groups")
+        return refusal
+
+    def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.PIXEL_PLANES
+
+    def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.PIXEL_PLANES
+
+    def scratch_bytes(self, step: Step, program: Program) -> int:
+        assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
+        window = step.window
+        shape = program.tensors[step.input].shape
+        words = block_words(step)
+        size = 4 * (words + -(-words // GROUP**2) * GROUP)
+        if window.stride_y * window.stride_x > 1:
+            phases = window.stride_y * window.stride_x
+            height, width = -(-shape.height // window.stride_y), -(-shape.width // window.stride_x)
+            size += layout_bytes(Layout.PIXEL_PLANES, Shape(height, width, shape.channels)) * phases
+        if _has_pool(step):
+            rows, columns = window.output_size(shape.height, shape.width)
+            size += layout_bytes(Layout.PIXEL_PLANES, Shape(rows, columns, len(step.weights)))
+        return size
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        """Per block of 32 pixels: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
+        piece; ``counted``: groups of 16 words counted. Per block and filter: ``filter``; ``group``, ``half_group``:
+        groups of 16 and 8 words added; ``compare``: classes compared. ``phase``, ``pooled``: rows split and pooled."""
+        assert isinstance(step, BinaryConv2dStep)
+        window, shape = step.window, program.tensors[step.input].shape
+        rows, columns = window.output_size(shape.height, shape.width)
+        blocks, filters = -(-rows * columns // 32), len(step.weights)
+        taps = window.height * window.width
+        whole = columns == -(-shape.width // window.stride_x)
+        pieces = 0 if whole else min(rows * columns, 32 * blocks) // columns + blocks
+        classes = tap_classes(step, shape)
+        heads = filter_tables(step, shape, _flips(step)[0]).filters[::2].astype(np.int64)
+        kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
+        compares = sum(len(np.unique(kinds[first : first + 32])) for first in range(0, len(kinds), 32))
+        phased = window.stride_y * window.stride_x > 1
+        output = program.tensors[step.output].shape
+        pool = step.pool.window if step.pool is not None and _has_pool(step) else None
+        return (
+            CostTerm.always("call", 1),
+            CostTerm.always("tap", blocks * taps),
+            CostTerm.always("word", blocks * taps * shape.channels),
+            CostTerm.always("piece", pieces * taps * shape.channels),
+            CostTerm.always("counted", blocks * block_words(step) // GROUP),
+            CostTerm.always("filter", blocks * filters),
+            CostTerm.always("group", blocks * int(((heads >> 24) + 1).sum())),
+            CostTerm.always("half_group", blocks * int((heads >> 15 & 1).sum())),
+            CostTerm.always("compare", filters * compares if len(classes.inside) > 1 else 0),
+            CostTerm.always("phase", shape.channels * shape.height * window.stride_x * phased),
+            CostTerm.always("pooled", filters * output.height * pool.height * pool.width if pool is not None else 0),
+        )
+
+    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+        assert isinstance(step, BinaryConv2dStep)
+        shape = program.tensors[step.input].shape
+        early, late = _flips(step)
+        classes = tap_classes(step, shape)
+        made = filter_tables(step, shape, early)
+        tables = [Table("filters", "uint32_t", made.filters), Table("lists", "uint8_t", made.lists)]
+        if len(classes.inside) > 1:
+            tables += [
+                Table("limits", "uint16_t", made.limits),
+                Table("row_classes", "uint8_t", classes.rows.astype(np.uint8)),
+                Table("column_classes", "uint8_t", classes.columns.astype(np.uint8)),
+            ]
+        if late.any():
+            tables.append(Table("flips", "uint32_t", pack_words(late)))
+        return tuple(tables)
+
+    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+        assert isinstance(step, BinaryConv2dStep)
+        shape = program.tensors[step.input].shape
+        classes = len(tap_classes(step, shape).inside)
+        kind = "core" if classes == 1 else "classes"
+        pointers = {
+            "core": f"picobnn_planes_{kind}_{counter_bits(fan_in(step))}",
+            "filters": table_symbols["filters"],
+            "lists": table_symbols["lists"],
+            "limits": table_symbols.get("limits", "NULL"),
+            "row_classes": table_symbols.get("row_classes", "NULL"),
+            "column_classes": table_symbols.get("column_classes", "NULL"),
+            "final_flips": table_symbols.get("flips", "NULL"),
+        }
+        return LayerView(
+            symbol=symbol,
+            c_type="picobnn_planes_conv2d_layer",
+            function="picobnn_planes_conv2d_bits",
+            numbers=(
+                *shape_numbers(step, shape, program.tensors[step.output].shape),
+                ("count", len(step.weights)),
+                ("words", block_words(step)),
+                ("classes", classes),
+            ),
+            pointers=tuple(pointers.items()),
+        )
+
+
+def _has_pool(step: BinaryConv2dStep) -> bool:
+    pool = step.pool
+    return pool is not None and (pool.window.height, pool.window.width, pool.window.stride_y, pool.window.stride_x) != (
+        1,
+        1,
+        1,
+        1,
+    )
+
+
+def _flips(step: BinaryConv2dStep) -> tuple[BitArray, BitArray]:
+    """Flips of the compare and flips behind the pool: with the pool on accumulators the flip comes last."""
+    assert isinstance(step.epilogue, Threshold)
+    flip = step.epilogue.flip
+    none = np.zeros_like(flip)
+    last = step.pool is not None and step.pool.stage is PoolStage.ACC and _has_pool(step)
+    return (none, flip) if last else (flip, none)
+
+
+STRATEGY = PlanesStrategy()

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy planes: what it accepts, its tables, its scratch, and its C against the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from picobnn.codegen.emit import render_model, runtime_text
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import Program
+from picobnn.codegen.select import make_plan
+from picobnn.codegen.strategies import Refusal, find_strategy
+from picobnn.codegen.strategies._planes_tables import (
+    GROUP,
+    RUN,
+    WINDOW,
+    block_words,
+    counter_bits,
+    make_list,
+    tap_classes,
+    word_places,
+    zero_places,
+)
+from picobnn.codegen.targets import find_core
+from picobnn.codegen.vocabulary import PadMode, Pool, PoolStage, Shape, WeightDomain, Window
+from picobnn.sim.hostc import HostModel, build_library
+from picobnn.sim.reference import run_program
+from tests.support.planes_layers import every_class, images, layer, random_layer, single
+from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, bits, input_conv2d, scale
+
+M4 = find_core("m4")
+PLANES = find_strategy("planes")
+
+
+def assert_c_equals_reference(programs: list[Program], count: int = 6) -> None:
+    models = []
+    for index, program in enumerate(programs):
+        plan = make_plan(program, M4, forced={1: "planes"})
+        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
+    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
+        batch = images(program, count)
+        for want, got in zip(run_program(program, batch), executor.run_steps(batch), strict=True):
+            np.testing.assert_array_equal(got, want, err_msg=str(program.steps[1]))
+
+
+SLOW = pytest.mark.slow
+SHAPES = (
+    Shape(9, 10, 5),
+    pytest.param(Shape(8, 16, 33), marks=SLOW),
+    pytest.param(Shape(1, 7, 97), marks=SLOW),
+    pytest.param(Shape(5, 32, 2), marks=SLOW),
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_class_equals_the_reference(shape: Shape) -> None:
+    assert_c_equals_reference(every_class(shape))
+
+
+def test_forty_random_layers_equal_the_reference() -> None:
+    rng = np.random.default_rng(4)
+    assert_c_equals_reference([random_layer(rng) for _ in range(40)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_five_hundred_random_layers_equal_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(200 + seed)
+    assert_c_equals_reference([random_layer(rng) for _ in range(50)], 8)
+
+
+def test_every_width_of_the_counters_equals_the_reference() -> None:
+    rng = np.random.default_rng(9)
+    programs = []
+    for channels in (13, 14, 29, 57, 114, 228, 440):
+        shape = Shape(4, 9, channels)
+        made = layer(rng, shape, SAME_3X3, (PadMode.MINUS_ONE, PadMode.ZERO)[channels % 2], None, 40)
+        assert made is not None
+        programs.append(single(*made, shape))
+    assert [counter_bits(program.steps[1].weights[0].size) for program in programs] == [7, 8, 9, 10, 11, 12, 12]
+    assert_c_equals_reference(programs)
+
+
+@settings(deadline=None, max_examples=100)
+@given(seed=st.integers(0, 2**32), words=st.integers(1, 1500), density=st.sampled_from([0.02, 0.1, 0.4, 0.6, 1.0]))
+def test_lists_hold_their_words_once_and_zeros_else(seed: int, words: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    zeros = np.arange(0, words + 2 * RUN, RUN + 1)
+    chance = np.where(np.arange(words) < words * rng.random(), density, density * rng.random())
+    places = np.setdiff1d(np.flatnonzero(rng.random(words) < chance), zeros)
+    found = make_list(places, zeros)
+    assert len(found.entries) % 8 == 0
+    assert len(found.entries) >= GROUP
+    added = found.begin + found.advance * (np.arange(len(found.entries)) // GROUP) + found.entries
+    real = added[~np.isin(added, zeros)]
+    np.testing.assert_array_equal(real, places)
+    assert added.min() >= 0
+    assert added.max() <= zeros[-1]
+
+
+def test_places() -> None:
+    shape = Shape(4, 4, 2 * RUN + 1)
+    made = layer(np.random.default_rng(1), shape, Window(2, 2), PadMode.ZERO, None, 3)
+    assert made is not None
+    step = made[0]
+    places, zeros = word_places(step), zero_places(step)
+    assert places[0, 0, 0] == 1
+    assert places[1, 0, 0] == places[0, 0, -1] + 2
+    assert places[0, 1, 0] == places[1, 0, -1] + 2
+    assert len(np.unique(places)) == places.size
+    assert not np.isin(places, zeros).any()
+    assert places.size + len(zeros) == block_words(step)
+    assert np.diff(zeros).max() <= RUN + 1 < WINDOW / 2
+    text = runtime_text("picobnn_planes.h")
+    assert f"#define PICOBNN_PLANES_RUN {RUN}u\n" in text
+
+
+def test_classes_of_zero_padding() -> None:
+    shape = Shape(4, 5, 2)
+    made = layer(np.random.default_rng(1), shape, SAME_3X3, PadMode.ZERO, None, 3)
+    assert made is not None
+    classes = tap_classes(made[0], shape)
+    assert len(classes.inside) == 9
+    kinds = classes.rows[:, None] + classes.columns
+    assert classes.inside[kinds[0, 0]].tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
+    assert classes.inside[kinds[2, 3]].all()
+    ones = tap_classes(dataclasses.replace(made[0], pad_mode=PadMode.MINUS_ONE), shape)
+    assert ones.inside.tolist() == [np.ones((3, 3)).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"domain": WeightDomain(0, 0)}, "-1 and +1"),
+        ({"groups": 5}, "5 groups"),
+        ({"epilogue": scale(33), "pool": None}, "a scale needs sums"),
+        ({"window": Window(3, 3, 1, 3)}, "stride of 3"),
+        ({"weights": bits(33, 3, 3, 460)}, "4140 weights"),
+        ({"pool": Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT)}, "padding only"),
+    ],
+)
+def test_convolutions_it_refuses(change: dict[str, object], reason: str) -> None:
+    program = binary_conv2d()
+    refusal = PLANES.accepts(dataclasses.replace(program.steps[1], **change), program, M4)
+    assert isinstance(refusal, Refusal)
+    assert reason in refusal.reason
+
+
+def test_other_steps_and_cores_it_refuses() -> None:
+    for program in (input_conv2d(), binary_dense()):
+        refusal = PLANES.accepts(program.steps[-1], program, M4)
+        assert refusal == Refusal("only binary convolutions have planes of pixels")
+    program = binary_conv2d()
+    assert PLANES.accepts(program.steps[1], program, find_core("m0plus")) is not None
+    assert PLANES.accepts(program.steps[1], program, M4) is None
+
+
+def test_tables_and_scratch() -> None:
+    program = binary_conv2d()
+    step = program.steps[1]
+    tables = {table.role: table for table in PLANES.tables(step, program)}
+    assert list(tables) == ["filters", "lists", "limits", "row_classes", "column_classes"]
+    assert tables["filters"].values.size == 2 * 33
+    assert tables["limits"].values.size == 9 * 33
+    assert PLANES.scratch_bytes(step, program) == 4 * (64 + 16) + 4 * 33
+    assert PLANES.input_layout(step) is PLANES.output_layout(step) is Layout.PIXEL_PLANES
+    late = dataclasses.replace(step, pool=Pool(Window(2, 2, 1, 1), PoolStage.ACC))
+    assert [table.role for table in PLANES.tables(late, program)][-1] == "flips"
+    terms = PLANES.cost_terms(step, program, M4)
+    assert all(term.mean == term.worst >= 0 for term in terms)

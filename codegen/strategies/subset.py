@@ -132,6 +132,7 @@ class SubsetStrategy:
                 ("zero_point", program.input_zero_point),
                 ("count", len(step.weights)),
                 ("taps", _row_taps(step)),
+                ("groups", len(_groups(step)[0])),
                 ("row_words", _row_words(step)),
                 ("index_words", _index_words(step)),
             ),

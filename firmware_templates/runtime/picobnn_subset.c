@@ -10,6 +10,9 @@
 
 #define BLOCK 16u
 
+/* Which windows a function serves. */
+typedef enum { ANY, THIN, WIDE } window_kind;
+
 /* What becomes of the four compares of a filter. */
 typedef enum { PLAIN, POOLED, HALVED } ending;
 
@@ -82,28 +85,26 @@ static PICOBNN_NOINLINE void write_group(uint32_t *table, const uint8_t *left, c
 }
 
 /* The tables of one image row; `lane` is the distance of the two positions in bytes. */
-PICOBNN_INLINE void write_row(uint32_t *table, const uint8_t *bytes, uint32_t lane, uint32_t taps,
-                              uint32_t is_wide)
+PICOBNN_INLINE void write_row(const picobnn_subset_conv2d_layer *layer, uint32_t *table,
+                              const uint8_t *bytes, uint32_t lane, window_kind kind)
 {
-    if (is_wide) {
+    uint32_t taps = layer->taps;
+
+    if (kind == WIDE) {
         write_group(table, bytes, bytes + lane, taps - 5u);
-        write_group(table + 16, bytes + taps - 5u, bytes + lane + taps - 5u, 5u);
-        return;
-    }
-    for (; taps > 5u; taps -= 5u) {
-        write_group(table, bytes, bytes + lane, 5u);
-        table += 32;
-        bytes += 5;
+        table += 16;
+        bytes += taps - 5u;
+        taps = 5u;
+    } else if (kind == ANY) {
+        for (uint32_t group = layer->groups; group != 1u; --group) {
+            write_group(table, bytes, bytes + lane, 5u);
+            table += 32;
+            bytes += 5;
+            taps -= 5u;
+        }
     }
     write_group(table, bytes, bytes + lane, taps);
 }
-
-/* Where the two windows of a pair lie in an image row. */
-typedef struct {
-    int32_t left;      /* first column, negative in the padding */
-    int32_t columns;   /* of both windows together */
-    uint32_t is_whole; /* no column is in the padding */
-} pair_span;
 
 /* `count` bytes `value`. Not for long runs. */
 PICOBNN_INLINE uint8_t *fill_bytes(uint8_t *to, uint32_t value, int32_t count)
@@ -115,27 +116,28 @@ PICOBNN_INLINE uint8_t *fill_bytes(uint8_t *to, uint32_t value, int32_t count)
     return to;
 }
 
-/* The bytes under both windows, padding filled with the zero point. */
+/* The bytes of image row `y` under both windows of a pair, which begin at column `left`; padding is
+ * filled with the zero point. */
 static PICOBNN_NOINLINE void stage_row(const picobnn_subset_conv2d_layer *layer,
-                                       const uint8_t *image, int32_t y, const pair_span *span,
+                                       const uint8_t *image, int32_t y, int32_t left,
                                        uint8_t *stage)
 {
     const picobnn_conv2d_shape *shape = &layer->shape;
     const int32_t channels = shape->in_channels;
-    const picobnn_span inside = picobnn_clip(span->left, span->columns, shape->in_width);
+    const int32_t columns = shape->kernel_width + shape->stride_x;
+    const picobnn_span inside = picobnn_clip(left, columns, shape->in_width);
 
     if (y < 0 || y >= shape->in_height || inside.begin >= inside.end) {
-        (void)fill_bytes(stage, layer->zero_point, span->columns * channels);
+        (void)fill_bytes(stage, layer->zero_point, columns * channels);
         return;
     }
     image += (y * shape->in_width + inside.begin) * channels;
-    stage = fill_bytes(stage, layer->zero_point, (inside.begin - span->left) * channels);
+    stage = fill_bytes(stage, layer->zero_point, (inside.begin - left) * channels);
     for (int32_t n = (inside.end - inside.begin) * channels; n != 0; --n) {
         *stage++ = *image++;
         PICOBNN_SUBSET_KEEP_LOOP();
     }
-    (void)fill_bytes(stage, layer->zero_point,
-                     (span->left + span->columns - inside.end) * channels);
+    (void)fill_bytes(stage, layer->zero_point, (left + columns - inside.end) * channels);
 }
 
 /* The scratch of a convolution. */
@@ -197,7 +199,7 @@ PICOBNN_INLINE void run_any(const picobnn_subset_conv2d_layer *layer, const work
                 const uint32_t *other = work->tables + row[layer->shape.stride_y];
 
                 ++row;
-                for (uint32_t group = (layer->taps + 4u) / 5u; group != 0u; --group) {
+                for (uint32_t group = layer->groups; group != 0u; --group) {
                     if (fields == 0u) {
                         indices = *next++;
                         fields = 6u;
@@ -288,9 +290,6 @@ void picobnn_subset_wide_halved(const uint32_t *tables, const uint32_t *rows,
 }
 #endif
 
-/* Which windows a function serves. */
-typedef enum { ANY, THIN, WIDE } window_kind;
-
 PICOBNN_INLINE void run_filters(const picobnn_subset_conv2d_layer *layer, const work_area *work,
                                 window_kind kind, ending end)
 {
@@ -349,32 +348,34 @@ PICOBNN_INLINE void store_halved(const uint32_t *bits, uint32_t words, uint32_t 
     }
 }
 
-/* Outputs whose pool window holds a position of the map. */
-PICOBNN_INLINE picobnn_span pool_outputs(int32_t position, int32_t pad, int32_t size,
-                                         int32_t stride, int32_t outputs)
+/* Moves on the outputs whose pool window holds a position of the map. Positions only grow. */
+PICOBNN_INLINE picobnn_span next_outputs(picobnn_span span, int32_t position, int32_t pad,
+                                         int32_t size, int32_t stride, int32_t outputs)
 {
-    const int32_t behind = position + pad - size; /* the first output begins behind this */
-    picobnn_span span;
-
-    span.begin = behind < 0 ? 0 : behind / stride + 1;
-    span.end = (position + pad) / stride + 1;
-    span.end = span.end > outputs ? outputs : span.end;
+    while (span.end < outputs && span.end * stride - pad <= position) {
+        ++span.end;
+    }
+    while (span.begin < span.end && span.begin * stride - pad + size <= position) {
+        ++span.begin;
+    }
     return span;
+}
+
+PICOBNN_INLINE picobnn_span next_columns(picobnn_span span, const picobnn_conv2d_shape *shape,
+                                         int32_t x)
+{
+    return next_outputs(span, x, shape->pool_pad_left, shape->pool_width, shape->pool_stride_x,
+                        shape->out_width);
 }
 
 /* POOLED: one position of the map into every output whose pool window holds it. */
 static PICOBNN_NOINLINE void merge_position(const picobnn_conv2d_shape *shape, const uint32_t *bits,
-                                            uint32_t words, int32_t y, int32_t x, uint32_t is_right,
-                                            uint32_t *output)
+                                            uint32_t words, picobnn_span rows, picobnn_span columns,
+                                            uint32_t is_right, uint32_t *output)
 {
-    const picobnn_span rows = pool_outputs(y, shape->pool_pad_top, shape->pool_height,
-                                           shape->pool_stride_y, shape->out_height);
-    const picobnn_span columns = pool_outputs(x, shape->pool_pad_left, shape->pool_width,
-                                              shape->pool_stride_x, shape->out_width);
-
-    for (int32_t out_y = rows.begin; out_y < rows.end; ++out_y) {
-        for (int32_t out_x = columns.begin; out_x < columns.end; ++out_x) {
-            uint32_t *pixel = output + (uint32_t)(out_y * shape->out_width + out_x) * words;
+    for (int32_t y = rows.begin; y < rows.end; ++y) {
+        for (int32_t x = columns.begin; x < columns.end; ++x) {
+            uint32_t *pixel = output + (uint32_t)(y * shape->out_width + x) * words;
             const uint32_t *next = bits;
 
             for (uint32_t i = words; i != 0u; --i) {
@@ -385,31 +386,20 @@ static PICOBNN_NOINLINE void merge_position(const picobnn_conv2d_shape *shape, c
     }
 }
 
-/* Everything behind the compares of a step. */
-PICOBNN_INLINE void end_step(const picobnn_subset_conv2d_layer *layer, const uint32_t *bits,
-                             uint32_t words, int32_t y, int32_t x, uint32_t *output, ending end)
+/* POOLED: up to four positions; `left` and `right` are the outputs of their columns. Returns the
+ * outputs of the last row. */
+PICOBNN_INLINE picobnn_span merge_positions(const picobnn_conv2d_shape *shape, const uint32_t *bits,
+                                            uint32_t words, int32_t y, picobnn_span rows,
+                                            picobnn_span left, picobnn_span right, uint32_t *output)
 {
-    const picobnn_conv2d_shape *shape = &layer->shape;
-    const uint32_t has_right = x + 1 < shape->map_width;
-    const uint32_t has_lower = y + 1 < shape->map_height;
-
-    if (end == PLAIN) {
-        const uint32_t down = shape->map_width * words;
-
-        store_pixels(bits, words, output + (uint32_t)y * down + (uint32_t)x * words, down,
-                     has_right, has_lower);
-    } else if (end == HALVED) {
-        const int32_t pixel = (y / 2) * shape->out_width + x / 2;
-
-        store_halved(bits, words, output + (uint32_t)pixel * words);
-    } else {
-        for (uint32_t lower = 0u; lower <= has_lower; ++lower) {
-            for (uint32_t right = 0u; right <= has_right; ++right) {
-                merge_position(shape, bits + lower, words, y + (int32_t)lower, x + (int32_t)right,
-                               right, output);
-            }
-        }
+    for (int32_t row = y; row < y + 2 && row < shape->map_height; ++row) {
+        rows = next_outputs(rows, row, shape->pool_pad_top, shape->pool_height,
+                            shape->pool_stride_y, shape->out_height);
+        merge_position(shape, bits, words, rows, left, 0u, output);
+        merge_position(shape, bits, words, rows, right, 1u, output);
+        ++bits;
     }
+    return rows;
 }
 
 /* Moves the first `count` of `slots` to their end. */
@@ -426,52 +416,58 @@ PICOBNN_INLINE void rotate(uint32_t *rows, uint32_t slots, uint32_t count)
     }
 }
 
-/* Tables of the last `fresh` of the rows that a step needs; the first row is `top`. */
-PICOBNN_INLINE void write_rows(const picobnn_subset_conv2d_layer *layer, const uint8_t *image,
-                               int32_t top, const pair_span *span, const work_area *work,
-                               uint32_t slots, uint32_t fresh, uint32_t is_wide)
-{
-    const picobnn_conv2d_shape *shape = &layer->shape;
-    const uint32_t lane = (uint32_t)shape->stride_x * shape->in_channels;
-    const int32_t row_bytes = shape->in_width * shape->in_channels;
-
-    for (uint32_t slot = slots - fresh; slot < slots; ++slot) {
-        const int32_t y = top + (int32_t)slot;
-        const uint8_t *bytes = work->stage;
-
-        if (span->is_whole && y >= 0 && y < shape->in_height) {
-            bytes = image + y * row_bytes + span->left * shape->in_channels;
-        } else {
-            stage_row(layer, image, y, span, work->stage);
-        }
-        write_row(work->tables + work->rows[slot], bytes, lane, layer->taps, is_wide);
-    }
-}
-
-/* Two columns of the map from top to bottom. */
+/* Two columns of the map, from `x`, top to bottom. POOLED: `left` and `right` are the outputs that
+ * they belong to. */
 PICOBNN_INLINE void run_pair(const picobnn_subset_conv2d_layer *layer, const uint8_t *image,
-                             int32_t x, uint32_t *output, const work_area *work, window_kind kind,
-                             ending end)
+                             int32_t x, picobnn_span left, picobnn_span right, uint32_t *output,
+                             const work_area *work, window_kind kind, ending end)
 {
     const picobnn_conv2d_shape *shape = &layer->shape;
+    const uint32_t words = (layer->count + 31u) / 32u;
+    const uint32_t down = words * (end == HALVED ? shape->out_width : shape->map_width);
+    const int32_t height = end == HALVED ? 2 * shape->out_height : shape->map_height;
     const uint32_t stride_y = kind == ANY ? shape->stride_y : 1u;
     const uint32_t slots = (kind == ANY ? shape->kernel_height : 3u) + stride_y;
-    const int32_t height = end == HALVED ? 2 * shape->out_height : shape->map_height;
-    const uint32_t words = (layer->count + 31u) / 32u;
-    int32_t top = -(int32_t)shape->pad_top;
-    uint32_t fresh = slots;
-    pair_span span;
+    const uint32_t kept = 2u * stride_y < slots ? slots - 2u * stride_y : 0u;
+    const int32_t skipped = (int32_t)(kept + 2u * stride_y - slots); /* rows that no step reads */
+    const int32_t channels = shape->in_channels, row_bytes = shape->in_width * channels;
+    const uint32_t lane = (uint32_t)(shape->stride_x * channels);
+    const int32_t column = x * shape->stride_x - shape->pad_left;
+    const uint32_t is_whole =
+        column >= 0 && column + shape->kernel_width + shape->stride_x <= shape->in_width;
+    const uint32_t has_right = x + 1 < shape->map_width;
+    int32_t next = -(int32_t)shape->pad_top;               /* image row */
+    int32_t offset = next * row_bytes + column * channels; /* of its bytes, if it exists */
+    uint32_t *pixel = output + (uint32_t)(end == HALVED ? x / 2 : x) * words;
+    picobnn_span rows = {0, 0};
 
-    span.left = x * shape->stride_x - shape->pad_left;
-    span.columns = shape->kernel_width + shape->stride_x;
-    span.is_whole = span.left >= 0 && span.left + span.columns <= shape->in_width;
-    for (int32_t y = 0; y < height; y += 2) {
-        write_rows(layer, image, top, &span, work, slots, fresh, kind == WIDE);
+    for (uint32_t slot = 0u, y = 0u; (int32_t)y < height; y += 2u) {
+        for (; slot < slots; ++slot) {
+            const uint8_t *bytes = work->stage;
+
+            if (is_whole && next >= 0 && next < shape->in_height) {
+                bytes = image + offset;
+            } else {
+                stage_row(layer, image, next, column, work->stage);
+            }
+            write_row(layer, work->tables + work->rows[slot], bytes, lane, kind);
+            ++next;
+            offset += row_bytes;
+        }
         run_filters(layer, work, kind, end);
-        end_step(layer, work->bits, words, y, x, output, end);
-        top += 2 * (int32_t)stride_y;
-        fresh = 2u * stride_y < slots ? 2u * stride_y : slots;
-        rotate(work->rows, slots, fresh < slots ? fresh : 0u);
+        if (end == PLAIN) {
+            store_pixels(work->bits, words, pixel, down, has_right, (int32_t)y + 1 < height);
+            pixel += 2u * down;
+        } else if (end == HALVED) {
+            store_halved(work->bits, words, pixel);
+            pixel += down;
+        } else {
+            rows = merge_positions(shape, work->bits, words, (int32_t)y, rows, left, right, output);
+        }
+        slot = kept;
+        rotate(work->rows, slots, kept != 0u ? slots - kept : 0u);
+        next += skipped;
+        offset += skipped * row_bytes;
     }
 }
 
@@ -492,6 +488,7 @@ PICOBNN_INLINE void run_layer(const picobnn_subset_conv2d_layer *layer, const ui
     const uint32_t pixels = (uint32_t)shape->out_height * shape->out_width;
     const int32_t width = end == HALVED ? 2 * shape->out_width : shape->map_width;
     const uint32_t columns = (uint32_t)shape->kernel_width + shape->stride_x;
+    picobnn_span left = {0, 0}, right = {0, 0};
     work_area work;
 
     work.rows = scratch;
@@ -506,7 +503,12 @@ PICOBNN_INLINE void run_layer(const picobnn_subset_conv2d_layer *layer, const ui
         fill_words(output, 0u, pixels * words);
     }
     for (int32_t x = 0; x < width; x += 2) {
-        run_pair(layer, image, x, output, &work, kind, end);
+        if (end == POOLED) {
+            left = next_columns(right, shape, x);
+            right = next_columns(left, shape, x + 1);
+            right.end = x + 1 < width ? right.end : right.begin;
+        }
+        run_pair(layer, image, x, left, right, output, &work, kind, end);
     }
     if (layer->flips != NULL) {
         for (uint32_t pixel = 0u; pixel < pixels; ++pixel) {

@@ -41,6 +41,7 @@ typedef struct {
     uint32_t zero_point;     /* 0 to 255 */
     uint32_t count;          /* filters, at least 1 */
     uint32_t taps;           /* per kernel row */
+    uint32_t groups;         /* of taps, per kernel row */
     uint32_t row_words;      /* tables of one image row */
     uint32_t index_words;    /* per filter */
     const uint32_t *filters; /* count rounded up to even, times index_words + 1 */

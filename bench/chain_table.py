@@ -38,8 +38,8 @@ def render(results: dict[str, Any]) -> str:
         f"{fmnist['pruned_accuracy']:.2%} with {removed}",
         "PyTorch = reference = Cython = C on the host": f"{wrong} differences, every layer, on {host:,} "
         "Fashion-MNIST test images",
-        "firmware on emulated boards = reference": f"{wrong} differences, every layer, {min(boards.values())} images on "
-        f"each of {len(boards)} boards (microbit: digits, the others: Fashion-MNIST)",
+        "firmware on emulated boards = reference": f"{wrong} differences, every layer, {min(boards.values())} images "
+        f"on each of {len(boards)} boards (microbit: digits, the others: Fashion-MNIST)",
         "Cython simulator against PyTorch eval, 2 threads": f"{ratio['avx2']:.1f}x with AVX2 ({speed:,} images/s), "
         f"{ratio['portable']:.1f}x portable",
         "automatic choice of number and memory format": f"{training['share_of_best']:.0%} of the best of four "

@@ -35,13 +35,13 @@ def transpose_cost(shape: Shape, costs: CoreCosts | None) -> int | None:
 
 
 def transpose_terms(shape: Shape) -> tuple[CostTerm, ...]:
-    """``call``; ``block``: blocks of 32 x 32 bits; ``word``: words read and written."""
+    """``call``; ``block``: blocks of 32 x 32 bits; ``edge``: those that an edge of the map or the last channel cuts."""
     pixels, channels = shape.height * shape.width, shape.channels
     rows, columns = (pixels + 31) // 32, (channels + 31) // 32
     return (
         CostTerm.always("call", 1),
         CostTerm.always("block", rows * columns),
-        CostTerm.always("word", pixels * columns + channels * rows),
+        CostTerm.always("edge", (columns if pixels % 32 else 0) + (rows if channels % 32 else 0)),
     )
 
 

@@ -104,7 +104,7 @@ def test_without_coefficients_there_is_no_estimate() -> None:
     program = two_layers()
     assert step_cost(STRATEGIES[0], program.steps[0], program, M4, COSTS) is None
     assert transpose_cost(Shape(4, 4, 4), None) is None
-    with pytest.raises(PicobnnError, match="the coefficients of transpose lack call, block, word") as caught:
+    with pytest.raises(PicobnnError, match="the coefficients of transpose lack call, block, edge") as caught:
         transpose_cost(Shape(4, 4, 4), COSTS)
     assert caught.value.error_id is ErrorId.PLAN_INVALID
 

@@ -51,7 +51,7 @@ def prices(cycles: Mapping[str, float], transpose: float = 0) -> CoreCosts:
     kernels = {name: KernelCosts({"call": price}, 0.0) for name, price in cycles.items()}
     kernels |= {
         "direct": KernelCosts(zero | {"call": 100.0}, 0.0),
-        TRANSPOSE: KernelCosts({"call": transpose, "block": 0.0, "word": 0.0}, 0.0),
+        TRANSPOSE: KernelCosts({"call": transpose, "block": 0.0, "edge": 0.0}, 0.0),
     }
     return CoreCosts("cortex-m4", CostBasis.MODELLED, "a test", kernels)
 

@@ -75,7 +75,7 @@ format: venv  ## rewrite the sources in the house format
 	$(BIN)/ruff format .
 	$(if $(C_FILES),$(BIN)/clang-format -i $(C_FILES))
 
-bench: venv  ## the figures of the README, measured
+bench: venv  ## the figures of the README, made again
 	@tools/system_packages.sh --fashion-mnist $(PYTHON)
 	@$(BIN)/python bench/chain.py $(BENCH_OPTIONS)
 

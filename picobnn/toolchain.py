@@ -159,7 +159,7 @@ def _check_fit(output: str, where: str) -> None:
             ErrorId.DOES_NOT_FIT,
             f"the firmware overflows {parts}.",
             where=where,
-            remedy="Prune more, use --optimize size, or choose a board with more memory.",
+            remedy="Prune more, or choose a board with more memory.",
         )
 
 

@@ -125,7 +125,7 @@ def test_help_starts_without_heavy_packages(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
-def test_the_table_of_results_is_the_one_that_was_measured() -> None:
+def test_the_table_of_results_is_the_one_that_the_benchmark_wrote() -> None:
     sys.path.insert(0, str(ROOT / "bench"))
     try:
         import chain_table

@@ -74,34 +74,39 @@ class SubsetStrategy:
         window, channels = _conv2d(step).window, program.tensors[step.input].shape.channels
         slots = window.height + window.stride_y
         staged_words = ((window.width + window.stride_x) * channels + 3) // 4
-        return 4 * (slots * (1 + _row_words(step)) + 4 * ((len(step.weights) + 31) // 32) + staged_words)
+        places = 1 + 2 * FIELDS_PER_WORD * _index_words(step) if _kind(step) is _Kind.ANY else 0
+        return 4 * (slots * (1 + _row_words(step)) + 4 * ((len(step.weights) + 31) // 32) + staged_words + places)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """``step``: two columns in two map rows; ``entry``: table entries written; ``lookup``: fields decoded."""
+        """``step``: two columns in two map rows; ``entry``: written into tables; ``staged``: rows at the border."""
         conv, shape = _conv2d(step), program.tensors[step.input].shape
         window, output = conv.window, program.tensors[step.output].shape
         height, width = window.output_size(shape.height, shape.width)
         ending = _ending(conv)
         if ending == "_halved":
             height, width = 2 * output.height, 2 * output.width
-        pairs, steps = (width + 1) // 2, ((width + 1) // 2) * ((height + 1) // 2)
-        slots = window.height + window.stride_y
-        rows = pairs * slots + (steps - pairs) * min(slots, 2 * window.stride_y)
+        lefts = range(-window.pad_left, width * window.stride_x - window.pad_left, 2 * window.stride_x)
+        reach = window.width + window.stride_x
+        border = sum(left < 0 or left + reach > shape.width for left in lefts)
+        written = _written_rows(window, height)
+        outside = sum(not 0 <= row < shape.height for row in written)
+        pairs, rows = len(lefts), len(lefts) * len(written)
+        steps = pairs * ((height + 1) // 2)
         filters = steps * ((len(step.weights) + 1) // 2 * 2)
         kind = _kind(step)
-        fields = filters * sum(len(row) for row in _groups(step)) if kind is _Kind.ANY else 0
+        fields = FIELDS_PER_WORD * _index_words(step) if kind is _Kind.ANY else 0
         bits = output.height * output.width * ((output.channels + 31) // 32)
         flipped = conv.pool is not None and _flips_last(conv)
         return (
             CostTerm.always("call", 1),
             CostTerm.always("pair", pairs),
             CostTerm.always("step", steps),
-            CostTerm.always("row", rows),
             CostTerm.always("group", rows * len(_groups(step)[0])),
             CostTerm.always("entry", rows * sum(1 << max(3, size) for size in _groups(step)[0])),
-            CostTerm.always("staged", pairs * (height + window.height) if window.has_padding else 0),
+            CostTerm.always("staged", border * len(written) + (pairs - border) * outside),
             CostTerm.always("filter_any", filters if kind is _Kind.ANY else 0),
-            CostTerm.always("lookup", fields),
+            CostTerm.always("place", steps * fields),
+            CostTerm.always("lookup", filters * fields),
             CostTerm.always("filter_thin", filters if kind is _Kind.THIN else 0),
             CostTerm.always("filter_wide", filters if kind is _Kind.WIDE else 0),
             CostTerm.always("filter_halved", filters if ending == "_halved" else 0),
@@ -188,6 +193,14 @@ def _row_words(step: Step) -> int:
 def _index_words(step: Step) -> int:
     fields = sum(len(row) for row in _groups(step))
     return (fields + FIELDS_PER_WORD - 1) // FIELDS_PER_WORD
+
+
+def _written_rows(window: Window, height: int) -> list[int]:
+    """Image rows of the tables that a pair of columns writes, those in the padding included."""
+    slots = window.height + window.stride_y
+    kept = max(0, slots - 2 * window.stride_y)
+    tops = range(-window.pad_top, height * window.stride_y - window.pad_top, 2 * window.stride_y)
+    return [top + slot for top in tops for slot in range(0 if top == tops[0] else kept, slots)]
 
 
 def _negated(

@@ -145,7 +145,8 @@ typedef struct {
     uint32_t *rows;   /* where the tables of each image row begin, in words from `tables` */
     uint32_t *bits;   /* compares of the blocks: two lanes in two map rows, or one if HALVED */
     uint8_t *stage;   /* bytes under the windows of a pair at the border */
-    uint32_t *tables; /* of all rows */
+    uint32_t *tables; /* of all rows; ANY: and a 0 */
+    uint32_t *places; /* ANY: of the tables of every field */
 } work_area;
 
 /* Bits 15 and 31 of two lane sums, shifted into the compares. */
@@ -177,11 +178,46 @@ PICOBNN_INLINE uint32_t *write_compares(uint32_t *bits, uint32_t upper, uint32_t
     return bits;
 }
 
+#define FIELDS 6u /* per word of indices */
+
+/* Where each field finds its table, in words from `tables`: for the upper map row, then for the
+ * lower one. Fields that only fill the last word find the 0 behind the tables. */
+PICOBNN_INLINE void write_places(const picobnn_subset_conv2d_layer *layer, const work_area *work,
+                                 uint32_t slots)
+{
+    const uint32_t *row = work->rows;
+    uint32_t *place = work->places;
+    uint32_t *const end = place + 2u * FIELDS * layer->index_words;
+
+    for (uint32_t ky = layer->shape.kernel_height; ky != 0u; --ky) {
+        uint32_t upper = row[0], lower = row[layer->shape.stride_y];
+
+        ++row;
+        for (uint32_t group = layer->groups; group != 0u; --group) {
+            *place++ = upper;
+            *place++ = lower;
+            upper += 32u;
+            lower += 32u;
+        }
+    }
+    while (place != end) {
+        *place++ = slots * layer->row_words;
+    }
+}
+
+/* The entries of a field for both map rows. */
+PICOBNN_INLINE void add_places(uint32_t *first, uint32_t *second, const uint32_t *tables,
+                               const uint32_t *place, uint32_t field)
+{
+    *first += tables[place[0] + field];
+    *second += tables[place[1] + field];
+}
+
 /* Filters of any window. */
 PICOBNN_INLINE void run_any(const picobnn_subset_conv2d_layer *layer, const work_area *work,
                             ending end)
 {
-    const uint32_t kernel_height = layer->shape.kernel_height;
+    const uint32_t *const tables = work->tables;
     const uint32_t *next = layer->filters;
     uint32_t *bits = work->bits;
 
@@ -190,27 +226,20 @@ PICOBNN_INLINE void run_any(const picobnn_subset_conv2d_layer *layer, const work
         uint32_t upper = 0u, lower = 0u;
 
         for (uint32_t filter = count; filter != 0u; --filter) {
-            const uint32_t *row = work->rows;
-            uint32_t first = next[layer->index_words], second = first;
-            uint32_t indices = *next++, fields = 6u;
+            const uint32_t *place = work->places;
+            const uint32_t *offset = next + layer->index_words;
+            uint32_t first = *offset, second = first;
 
-            for (uint32_t ky = kernel_height; ky != 0u; --ky) {
-                const uint32_t *one = work->tables + row[0];
-                const uint32_t *other = work->tables + row[layer->shape.stride_y];
+            while (next != offset) {
+                const uint32_t indices = *next++;
 
-                ++row;
-                for (uint32_t group = layer->groups; group != 0u; --group) {
-                    if (fields == 0u) {
-                        indices = *next++;
-                        fields = 6u;
-                    }
-                    first += one[indices & 31u];
-                    second += other[indices & 31u];
-                    indices >>= 5;
-                    --fields;
-                    one += 32;
-                    other += 32;
-                }
+                add_places(&first, &second, tables, place, indices & 31u);
+                add_places(&first, &second, tables, place + 2, (indices >> 5) & 31u);
+                add_places(&first, &second, tables, place + 4, (indices >> 10) & 31u);
+                add_places(&first, &second, tables, place + 6, (indices >> 15) & 31u);
+                add_places(&first, &second, tables, place + 8, (indices >> 20) & 31u);
+                add_places(&first, &second, tables, place + 10, indices >> 25);
+                place += 2u * FIELDS;
             }
             ++next;
             take_compares(first, second, &upper, &lower, end);
@@ -454,6 +483,9 @@ PICOBNN_INLINE void run_pair(const picobnn_subset_conv2d_layer *layer, const uin
             ++next;
             offset += row_bytes;
         }
+        if (kind == ANY) {
+            write_places(layer, work, slots);
+        }
         run_filters(layer, work, kind, end);
         if (end == PLAIN) {
             store_pixels(work->bits, words, pixel, down, has_right, (int32_t)y + 1 < height);
@@ -495,6 +527,10 @@ PICOBNN_INLINE void run_layer(const picobnn_subset_conv2d_layer *layer, const ui
     work.bits = work.rows + slots;
     work.stage = (uint8_t *)(work.bits + 4u * words);
     work.tables = work.bits + 4u * words + (columns * shape->in_channels + 3u) / 4u;
+    work.places = work.tables + slots * layer->row_words;
+    if (kind == ANY) {
+        *work.places++ = 0u;
+    }
     for (uint32_t slot = 0u; slot < slots; ++slot) {
         work.rows[slot] = slot * layer->row_words;
     }

@@ -49,8 +49,8 @@ typedef struct {
 } picobnn_subset_conv2d_layer;
 
 /* Convolutions to channel words. scratch, in words: (kernel_height + stride_y) * (1 + row_words) +
- * 4 * ceil(count / 32) + ceil((kernel_width + stride_x) * in_channels / 4). _thin and _wide need
- * 3 kernel rows and stride_y 1. No suffix: no pool. _pooled: any pool. _halved: a pool of 2x2,
+ * 4 * ceil(count / 32) + ceil((kernel_width + stride_x) * in_channels / 4); _any 1 + 12 * index_words
+ * more. _thin and _wide need 3 kernel rows and stride_y 1. No suffix: no pool. _pooled: any pool. _halved: a pool of 2x2,
  * stride 2, without padding. */
 typedef void picobnn_subset_conv2d_function(const picobnn_subset_conv2d_layer *layer,
                                             const uint8_t *input, uint32_t *output,

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,12 @@ import numpy.typing as npt
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import read_bytes, write_bytes
+
+# What zipfile, zlib and numpy's header parser raise on damaged archives.
+_ARCHIVE_ERRORS = (
+    ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, RuntimeError, SyntaxError, MemoryError,
+    OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +55,8 @@ def read_vectors(path: Path) -> Vectors:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             vectors = Vectors(archive["images"], archive["labels"], archive["logits"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise _bad_format(path, str(error)) from None
+    except _ARCHIVE_ERRORS as error:
+        raise _bad_format(path, f"{type(error).__name__}: {error}") from None
     kinds = [str(array.dtype) for array in (vectors.images, vectors.labels, vectors.logits)]
     ranks = (vectors.images.ndim, vectors.labels.ndim, vectors.logits.ndim)
     lengths = {len(vectors.images), len(vectors.labels), len(vectors.logits)}

@@ -79,5 +79,5 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> tuple[npt.NDArray[np.generic]
                 if key not in archive.files:
                     raise _format_error(path, f"There is no array {key!r}; the file has {archive.files}.")
             return tuple(archive[key] for key in keys)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error, RuntimeError, SyntaxError, TypeError) as error:
         raise _format_error(path, f"The npz file cannot be read ({error}).") from error

@@ -21,6 +21,11 @@ from picobnn.errors import ErrorId, PicobnnError
 _IDX_UINT8 = 0x08
 _MAX_BYTES = 2**31
 
+# What zipfile, zlib and numpy's header parser raise on damaged archives.
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, SyntaxError, TypeError,
+)  # fmt: skip
+
 
 def _format_error(path: Path, what: str) -> PicobnnError:
     return PicobnnError(
@@ -79,5 +84,14 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> tuple[npt.NDArray[np.generic]
                 if key not in archive.files:
                     raise _format_error(path, f"There is no array {key!r}; the file has {archive.files}.")
             return tuple(archive[key] for key in keys)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error, RuntimeError, SyntaxError, TypeError) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OSError,
+        EOFError,
+        zlib.error,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+    ) as error:
         raise _format_error(path, f"The npz file cannot be read ({error}).") from error

@@ -11,8 +11,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -21,7 +19,9 @@ from picobnn.codegen._views import GoldenVector, ModelView, SelfTestView, model_
 from picobnn.codegen.manifest import SourceFile
 from picobnn.codegen.plan import Plan
 from picobnn.codegen.strategies import Strategy, find_strategy
+from picobnn.codegen.templates import template_environment
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.firmware_templates import template_text
 
 __all__ = ["GoldenVector", "SourceFile", "render_model", "write_sources"]
 
@@ -70,12 +70,12 @@ def render_model(
 
 def kernel_renderer(strategies: dict[str, Strategy]) -> dict[str, jinja2.Template]:
     """The kernel template of each strategy, by name."""
-    return {name: _environment().get_template(f"kernels/{name}.c.j2") for name in strategies}
+    return {name: template_environment().get_template(f"kernels/{name}.c.j2") for name in strategies}
 
 
 def runtime_text(name: str) -> str:
     """One file of ``firmware_templates/runtime``."""
-    return files("picobnn.firmware_templates").joinpath("runtime", name).read_text(encoding="utf-8")
+    return template_text(f"runtime/{name}")
 
 
 def write_sources(sources: Sequence[SourceFile], folder: Path) -> None:
@@ -143,17 +143,5 @@ def _replace_files(names: Sequence[str], staged: Path, kept: Path, folder: Path)
         raise
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(files("picobnn.firmware_templates"))),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-
 def _render(template: str, model: ModelView, self_test: SelfTestView | None = None) -> str:
-    return _environment().get_template(template).render(model=model, self_test=self_test)
+    return template_environment().get_template(template).render(model=model, self_test=self_test)

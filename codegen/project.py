@@ -8,21 +8,20 @@ beside them. The same board and facts give the same bytes; no path, date or user
 
 from __future__ import annotations
 
-import tomllib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from importlib import resources
 from typing import Any
-
-import jinja2
 
 from picobnn.codegen.c_text import comment_text, string_literal
 from picobnn.codegen.emit import SourceFile
 from picobnn.codegen.plan import Layout, Plan
 from picobnn.codegen.program import step_macs
 from picobnn.codegen.targets import Board, MemoryRegion, Tier
+from picobnn.codegen.templates import template_environment
 from picobnn.codegen.vocabulary import ElementKind, Shape
+from picobnn.firmware_templates import FIELD_FORMATS, protocol_table, template_text
 
 # Of the model's sources. A 32-64-128 convolutional network on an emulated Cortex-M4 takes fewer instructions than with
 # -O3 (by 0.7 %) and less flash (by 1.4 KiB).
@@ -36,7 +35,6 @@ _HARNESS_SOURCES = (
     "picobnn_harness_timer.c",
     "picobnn_harness_upload.c",
 )
-_FIELD_BYTES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "bytes8": 8, "bytes20": 20}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +74,13 @@ def project_facts(plan: Plan) -> ProjectFacts:
     )
 
 
-def protocol_table() -> dict[str, Any]:
-    """The parsed ``protocol.toml``."""
-    return tomllib.loads(_template_text("harness/protocol.toml"))
-
-
 def message_offsets(fields: Sequence[Sequence[str]]) -> tuple[tuple[tuple[str, int], ...], int]:
     """Offset of each field of a message of ``protocol.toml``, and the size of the whole, in bytes."""
     offsets, size = [], 0
     for name, kind in fields:
         offsets.append((name, size))
-        size += _FIELD_BYTES[kind]
+        size += struct.calcsize(f"<{FIELD_FORMATS[kind]}")
     return tuple(offsets), size
-
-
-def _template_text(path: str) -> str:
-    return (resources.files("picobnn.firmware_templates") / path).read_text(encoding="utf-8")
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template_text),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
 
 
 def _hex(value: int) -> str:
@@ -194,7 +172,7 @@ def render_project(
 ) -> tuple[SourceFile, ...]:
     """Every file of the project but the model's own. ``model_files`` are the files of ``render_model`` that stand in
     the same folder; their ``.c`` and ``.S`` files enter the Makefile. The caller writes both with ``write_sources``."""
-    environment = _environment()
+    environment = template_environment()
     uart = f"uart_{board.uart.driver.value}.c"
     copied = [
         *(f"board/{name}" for name in ("picobnn_board.h", *_BOARD_SOURCES, uart)),
@@ -221,7 +199,7 @@ def render_project(
         "harness/picobnn_protocol.h": "harness/picobnn_protocol.h.j2",
         "harness/picobnn_harness_model.c": "harness/picobnn_harness_model.c.j2",
     }
-    files = [SourceFile("main.c", _template_text("project/main.c"))]
-    files += [SourceFile(path, _template_text(path)) for path in copied]
+    files = [SourceFile("main.c", template_text("project/main.c"))]
+    files += [SourceFile(path, template_text(path)) for path in copied]
     files += [SourceFile(path, environment.get_template(name).render(views)) for path, name in rendered.items()]
     return tuple(sorted(files, key=lambda file: file.path))

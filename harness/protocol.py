@@ -8,12 +8,12 @@ enums here equal to it. ``docs/serial-protocol.md`` explains the values.
 from __future__ import annotations
 
 import struct
-import tomllib
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import cache
-from importlib import resources
 from typing import Any
+
+from picobnn.firmware_templates import FIELD_FORMATS, protocol_table
 
 PROTOCOL_MAJOR = 1
 PROTOCOL_MINOR = 0
@@ -204,21 +204,11 @@ class LayerRow:
     crc: int
 
 
-_FIELD_FORMATS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "bytes8": "8s", "bytes20": "20s"}
-
-
-@cache
-def protocol_table() -> dict[str, Any]:
-    """The parsed ``protocol.toml``."""
-    text = (resources.files("picobnn.firmware_templates") / "harness" / "protocol.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
 @cache
 def message_struct(name: str) -> struct.Struct:
     """The fixed part of message ``name``: little endian, no padding."""
     fields = protocol_table()["message"][name]
-    return struct.Struct("<" + "".join(_FIELD_FORMATS[kind] for _, kind in fields))
+    return struct.Struct("<" + "".join(FIELD_FORMATS[kind] for _, kind in fields))
 
 
 def unpack_message(name: str, payload: bytes) -> dict[str, Any]:

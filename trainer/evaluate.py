@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from picobnn.trainer.modes import evaluating
+
 BATCH = 512
 
 
@@ -22,13 +24,9 @@ def images_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
 @torch.no_grad()
 def predict(model: nn.Module, images: npt.NDArray[np.uint8], batch_size: int = BATCH) -> Tensor:
     """Logits of eval mode, (N, classes) on the CPU: int32, or float32 for a float twin. The model's mode is kept."""
-    was_training = model.training
     device = next(model.parameters()).device
-    model.eval()
-    try:
+    with evaluating(model):
         return torch.cat([model(part.to(device)).cpu() for part in images_tensor(images).split(batch_size)])
-    finally:
-        model.train(was_training)
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a block with a network in eval or train mode and put every module back as it was.
 
-Called by ``trainer.export`` and ``trainer.pruning``, which look at networks that others own.
+Called by whatever looks at networks that others own: export, pruning, evaluation, the summary.
 """
 
 from __future__ import annotations

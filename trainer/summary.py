@@ -17,6 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from picobnn.trainer.layers import BinaryConv2d, BinaryLinear, BinaryWeightLayer, InputConv2d, LogitScale
+from picobnn.trainer.modes import evaluating
 
 _BITS_PER_KIB = 8 * 1024
 
@@ -115,16 +116,13 @@ def summary(model: nn.Module, input_shape: tuple[int, int, int]) -> Summary:
         return record
 
     hooks = [layer.register_forward_hook(recorder(name)) for name, layer in layers.items()]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
         device = next(model.parameters()).device
-        model(torch.full((1, *input_shape), 128, dtype=torch.uint8, device=device))
+        with evaluating(model):
+            model(torch.full((1, *input_shape), 128, dtype=torch.uint8, device=device))
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            module.training = training
     rows = tuple(_row(name, layers[name], *shapes[name]) for name in shapes)
     return Summary(getattr(model, "model_name", type(model).__name__), rows)
 

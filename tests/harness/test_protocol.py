@@ -13,6 +13,7 @@ from picobnn.codegen.plan import Layout
 from picobnn.codegen.project import render_project
 from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import ElementKind
+from picobnn.firmware_templates import protocol_table
 from picobnn.harness import protocol
 from picobnn.harness.protocol import (
     Capability,
@@ -30,7 +31,6 @@ from picobnn.harness.protocol import (
     TimerKind,
     message_struct,
     pack_message,
-    protocol_table,
     unpack_message,
 )
 from tests.support.stub_model import FACTS, PREFIX, stub_files

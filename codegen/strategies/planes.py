@@ -45,6 +45,9 @@ class PlanesStrategy:
         "picobnn_planes.h",
         "picobnn_planes.c",
         "picobnn_planes_core.c",
+        "picobnn_planes_gather.c",
+        "picobnn_planes_map.h",
+        "picobnn_planes_pool.c",
         "picobnn_planes_v7m.S",
     )
     header: str = "picobnn_planes.h"

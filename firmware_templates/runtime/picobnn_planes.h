@@ -68,6 +68,19 @@ picobnn_planes_core picobnn_planes_classes_7, picobnn_planes_classes_8, picobnn_
 void picobnn_planes_count(const uint32_t *words, const uint32_t *end, uint32_t *counters,
                           uint32_t *carries);
 
+/* How words of consecutive planes are gathered: bits `shift` and up of the word found, and the bits
+ * below from the word high_bytes (0 or 4) behind it, under a mask. */
+typedef struct {
+    uint32_t high_bytes;  /* 0: offsets that the assembly knows */
+    uint32_t plane_bytes; /* 4 */
+    uint32_t shift;       /* 8 */
+    uint32_t mask;        /* 12 */
+} picobnn_planes_run;
+
+/* One word of each of `count` planes; low: the word of the first. */
+void picobnn_planes_gather(const uint32_t *low, uint32_t *words, uint32_t count,
+                           const picobnn_planes_run *run);
+
 /* A convolution. Bits are (acc >= threshold) xor flip, with the flip inside the constants;
  * final_flips, one bit per filter, come after the pool and may be null.
  * Classes are those of rows times those of columns; without zero padding there is one. */

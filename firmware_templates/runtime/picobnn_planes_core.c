@@ -140,6 +140,16 @@ void picobnn_planes_count(const uint32_t *words, const uint32_t *end, uint32_t *
     }
 }
 
+void picobnn_planes_gather(const uint32_t *low, uint32_t *words, uint32_t count,
+                           const picobnn_planes_run *run)
+{
+    for (; count != 0u; --count, low += run->plane_bytes / 4u) {
+        const uint32_t high = low[run->high_bytes / 4u];
+
+        *words++ = (*low >> run->shift | high << 1 << (31u - run->shift)) & run->mask;
+    }
+}
+
 #else
 
 typedef int picobnn_planes_cores_are_assembly;

@@ -62,6 +62,20 @@ def test_every_class_equals_the_reference(shape: Shape) -> None:
     assert_c_equals_reference(every_class(shape))
 
 
+def test_maps_whose_rows_share_words_equal_the_reference() -> None:
+    """Widths that divide 32, through strides of 2 and pools of 2x2; odd and even heights."""
+    halving = Pool(Window(2, 2, 2, 2), PoolStage.ACC)
+    programs = []
+    for index, width in enumerate((2, 4, 8, 16, 32)):
+        for height in (2 + index, 9 + index, 17):
+            shape, rng = Shape(height, width, 3), np.random.default_rng(height)
+            for window, pool in ((SAME_3X3, halving), (Window(3, 3, 2, 2, 1, 1, 1, 1), None)):
+                made = layer(rng, shape, window, PadMode.ZERO, pool, 5)
+                assert made is not None
+                programs.append(single(*made, shape))
+    assert_c_equals_reference(programs)
+
+
 def test_forty_random_layers_equal_the_reference() -> None:
     rng = np.random.default_rng(4)
     assert_c_equals_reference([random_layer(rng) for _ in range(40)])

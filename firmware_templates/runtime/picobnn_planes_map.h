@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT-0
+ * Bits of planes, and what the parts of the planes kernel call of each other. Not for applications.
+ */
+#ifndef PICOBNN_PLANES_MAP_H
+#define PICOBNN_PLANES_MAP_H
+
+#include "picobnn_planes.h"
+
+/* Bits begin .. end - 1 of a word, where they meet 0 .. 31. */
+PICOBNN_INLINE uint32_t picobnn_planes_lanes(int32_t begin, int32_t end)
+{
+    const picobnn_span span = picobnn_clip(begin, end - begin, 32);
+
+    if (span.end <= span.begin) {
+        return 0u;
+    }
+    return (0xFFFFFFFFu >> (32 - (span.end - span.begin))) << span.begin;
+}
+
+/* The words that hold 32 bits of a plane from any bit on; outside the plane, any of its words. */
+typedef struct {
+    uint32_t low, high, shift;
+} picobnn_planes_bit_place;
+
+PICOBNN_INLINE picobnn_planes_bit_place picobnn_planes_find_bits(int32_t bit, uint32_t plane_words)
+{
+    const int32_t word = bit >= 0 ? bit / 32 : -((31 - bit) / 32);
+    const int32_t last = (int32_t)plane_words - 1;
+    picobnn_planes_bit_place place;
+
+    place.low = (uint32_t)(word < 0 ? 0 : word > last ? last : word);
+    place.high = (uint32_t)(word < -1 ? 0 : word >= last ? last : word + 1);
+    place.shift = (uint32_t)bit & 31u;
+    return place;
+}
+
+PICOBNN_INLINE uint32_t picobnn_planes_read_bits(const uint32_t *plane,
+                                                 picobnn_planes_bit_place place)
+{
+    return plane[place.low] >> place.shift | plane[place.high] << 1 << (31u - place.shift);
+}
+
+/* Sets bits in a plane of zeros; value has no bits from `count` on. */
+PICOBNN_INLINE void picobnn_planes_write_bits(uint32_t *plane, uint32_t bit, uint32_t value,
+                                              uint32_t count)
+{
+    const uint32_t shift = bit & 31u;
+
+    plane[bit / 32u] |= value << shift;
+    if (shift + count > 32u) {
+        plane[bit / 32u + 1u] |= value >> (32u - shift);
+    }
+}
+
+/* Bits 0, 2, 4, ... as bits 0, 1, 2, ... */
+PICOBNN_INLINE uint32_t picobnn_planes_every_second(uint32_t bits)
+{
+    bits &= 0x55555555u;
+    bits = (bits | bits >> 1) & 0x33333333u;
+    bits = (bits | bits >> 2) & 0x0F0F0F0Fu;
+    bits = (bits | bits >> 4) & 0x00FF00FFu;
+    return (bits | bits >> 8) & 0xFFFFu;
+}
+
+/* Rows 0, 2, 4, ... of 16 bits in rows of `width` bits, 1 to 8: 8 bits. */
+PICOBNN_INLINE uint32_t picobnn_planes_even_rows(uint32_t bits, uint32_t width)
+{
+    uint32_t result = 0u;
+
+    for (uint32_t place = 0u; place < 8u; place += width) {
+        result |= (bits & ((1u << width) - 1u)) << place;
+        bits >>= 2u * width;
+    }
+    return result;
+}
+
+/* The input as the kernel reads it: by phases, each like a map with stride 1. */
+typedef struct {
+    const uint32_t *words; /* [phase_y][phase_x][channel][plane_words] */
+    uint32_t width, plane_words, phase_words;
+} picobnn_planes_phased_map;
+
+/* 32 output pixels: the first is at (row, column). */
+typedef struct {
+    uint32_t row, column;
+} picobnn_planes_block_place;
+
+PICOBNN_INLINE void picobnn_planes_next_block(picobnn_planes_block_place *block, uint32_t width)
+{
+    block->column += 32u;
+    while (block->column >= width) {
+        block->column -= width;
+        ++block->row;
+    }
+}
+
+/* The input by phases: itself where strides are 1, otherwise split into scratch. */
+picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape *shape,
+                                                      const uint32_t *input, uint32_t *scratch);
+
+/* All words of a block, in the order that picobnn_planes.h describes; returns their end. */
+uint32_t *picobnn_planes_gather_block(const picobnn_conv2d_shape *shape,
+                                      const picobnn_planes_phased_map *map,
+                                      picobnn_planes_block_place block, uint32_t *words);
+
+/* One plane of the map through the pool: the OR of every window. */
+void picobnn_planes_pool_plane(const picobnn_conv2d_shape *shape, const uint32_t *plane,
+                               uint32_t plane_words, uint32_t *output, uint32_t output_words);
+
+#endif

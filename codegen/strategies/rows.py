@@ -34,6 +34,10 @@ from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PadMode, Scale
 MAX_FAN_IN = 32767
 MIN_PLANES = 9
 LANES = 32
+SEGMENT_WORDS = 7
+LIST_PADDING = 7
+MAX_LIST_OFFSET = 2**31
+"""Bytes; entries of lists are 32-bit offsets that must not wrap."""
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -64,7 +68,12 @@ class RowsStrategy:
             return Refusal(f"{step.groups} groups; only ungrouped convolutions are added as rows")
         if fan_in(step) > MAX_FAN_IN:
             return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
-        return refuse_conv2d(step, program) if isinstance(step, BinaryConv2dStep) else None
+        if isinstance(step, BinaryDenseStep):
+            return None
+        columns = program.tensors[step.input].shape.width + step.window.pad_left + step.window.pad_right
+        if 4 * columns * (fan_in(step) // step.window.width + 1) >= MAX_LIST_OFFSET:
+            return Refusal("the map is so wide that offsets of rows do not fit 32 bits")
+        return refuse_conv2d(step, program)
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS
@@ -72,17 +81,14 @@ class RowsStrategy:
     def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:
+    def scratch_bytes(self, step: Step, program: Program) -> int:  # noqa: ARG002
         sizes = _sizes(step)
-        words = sizes.groups + sizes.carry_words + sizes.segments * sizes.list_words
-        if isinstance(step, BinaryDenseStep):
-            return 4 * (4 + words)
-        channels = program.tensors[step.input].shape.channels
-        return 4 * (4 * sizes.segments + 1 + (channels + 31) // 32 + words)
+        begins = 0 if isinstance(step, BinaryDenseStep) else sizes.segments
+        return 4 * (SEGMENT_WORDS + sizes.groups + sizes.carry_words + begins + sizes.list_words)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """``map_word``: words of the map, read to choose; ``column``: lists; ``list_word``: words turned into lists;
-        ``listed``: rows put into lists; ``segment``: lists read by a group; ``added``: rows added; ``carries``: carries
+        ``listed``: rows put into lists; ``added``: rows added, those that fill up eights included; ``carries``: carries
         of 16 rows, added up eight at a time."""
         shape = program.tensors[step.input].shape
         sizes = _sizes(step)
@@ -93,7 +99,7 @@ class RowsStrategy:
         counts = []
         for share in (min(density, 1.0 - density), 0.5):
             listed = walk.listed_pixels * shape.channels * share
-            added = sizes.groups * (walk.window_pixels * shape.channels * share + 3.5 * walk.positions * sizes.segments)
+            added = sizes.groups * (walk.window_pixels * shape.channels * share + 3.5 * walk.positions)
             carries = calls * math.ceil(added / max(calls, 1) / 128)
             counts.append((listed, added, carries))
         (listed, added, carries), worst = counts
@@ -105,7 +111,6 @@ class RowsStrategy:
             CostTerm("listed", listed, worst[0]),
             CostTerm.always("position", walk.positions),
             CostTerm.always("group", calls),
-            CostTerm.always("segment", calls * sizes.segments),
             CostTerm("added", added, worst[1]),
             CostTerm("carries", carries, worst[2]),
         )
@@ -174,16 +179,19 @@ class _Sizes:
 def _sizes(step: Step) -> _Sizes:
     taps = fan_in(step)
     segments = 1 if isinstance(step, BinaryDenseStep) else step.weights.shape[2]
-    list_words = _round_up(taps // segments, 8)
+    rows = taps // segments
+    # A dense layer has one list. A convolution keeps segments - 1 lists and adds one; a list that may not fit behind
+    # the last starts at the front again, which wastes less than one list.
+    lists = 1 if isinstance(step, BinaryDenseStep) else segments + 1
     return _Sizes(
         groups=(len(step.weights) + LANES - 1) // LANES,
         # The least p with 2**(p - 1) > taps: counts lie in -(taps + 1) to taps, see picobnn_rows.h.
         planes=max(MIN_PLANES, 1 + taps.bit_length()),
         segments=segments,
-        segment_rows=taps // segments,
-        # One carry per 16 rows or rest of 8, padded to a multiple of 8.
-        carry_words=_round_up(segments * ((list_words + 15) // 16), 8),
-        list_words=list_words,
+        segment_rows=rows,
+        # One carry per 16 rows and one per rest of 8, of two lists; padded to a multiple of 8.
+        carry_words=_round_up((taps + 15) // 16 + 2, 8),
+        list_words=lists * rows + 3 * LIST_PADDING,
     )
 
 

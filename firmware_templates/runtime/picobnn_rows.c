@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT-0
  * picobnn rows kernels. Contracts and the identity stand in the header.
  *
- * A list per input column under the window: neighbouring positions share columns, so that a
- * position builds only the lists of the columns that are new to it. A column keeps its list; only
- * the kernel column that it meets, and with it the rows it selects from, changes.
+ * Every input column under the window has a list of the rows that it selects, built once and used
+ * by all positions of a row that see the column. The rows of kernel column kx stand kx *
+ * column_bytes behind those of kernel column 0. An entry of column x, counted from the left
+ * padding, holds x * column_bytes + the row within the kernel column; at the position whose window
+ * begins at column `left`, weights - left * column_bytes is the base of all entries, whatever their
+ * column. So the lists of neighbouring columns stand one behind the other and are read as one.
+ *
+ * The lists go round in a buffer: a column that may not fit behind the last one starts again at the
+ * front, and a window over that seam reads two lists. Behind the last list and before the seam
+ * stand 7 entries of rows of zeros, as the adder reads multiples of 8.
  */
 #include "picobnn_rows.h"
 
@@ -14,86 +21,7 @@
 #define HAVE_ASSEMBLY 0
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__)
-#define UNROLL(times) _Pragma(#times)
-#else
-#define UNROLL(times)
-#endif
-
-/* Appends the row of every set bit: bit i selects the row 4 * i bytes behind `row`. */
-PICOBNN_INLINE uint32_t *list_bits(uint32_t *next, uint32_t bits, uint32_t row)
-{
-    row += 124u;
-#if defined(__GNUC__) && (defined(__ARM_FEATURE_CLZ) || !defined(__arm__))
-    UNROLL(GCC unroll 32)
-    for (uint32_t i = 0u; i < 32u; ++i) {
-        uint32_t zeros;
-
-        if (bits == 0u) {
-            break;
-        }
-        zeros = (uint32_t)__builtin_clz(bits);
-        bits &= ~(0x80000000u >> zeros);
-        *next++ = row - 4u * zeros;
-    }
-#else
-    UNROLL(GCC unroll 32)
-    for (uint32_t i = 0u; i < 32u; ++i) {
-        if ((bits & 0x80000000u) != 0u) {
-            *next++ = row;
-        }
-        bits <<= 1;
-        row -= 4u;
-    }
-#endif
-    return next;
-}
-
-/* What selects rows: the set bits, or where `flip` is all ones the clear bits. */
-typedef struct {
-    uint32_t pixel_words;
-    uint32_t row_bytes; /* of the rows of a pixel */
-    uint32_t flip;
-    uint32_t last_flip; /* flip without the padding bits of a pixel's last word */
-} selector;
-
-/* Appends the rows of `count` pixels, `pitch` words apart. */
-static PICOBNN_NOINLINE uint32_t *list_pixels(uint32_t *next, const uint32_t *pixel, uint32_t pitch,
-                                              uint32_t count, uint32_t row, const selector *select)
-{
-    const uint32_t flip = select->flip;
-    const uint32_t last_flip = select->last_flip;
-    const uint32_t row_bytes = select->row_bytes;
-
-    for (; count != 0u; --count) {
-        const uint32_t end = row + row_bytes;
-        const uint32_t *word = pixel;
-
-        do {
-            const uint32_t bits = *word++ ^ (end - row <= 128u ? last_flip : flip);
-
-            next = list_bits(next, bits, row);
-            row += 128u;
-        } while (row < end);
-        row = end;
-        pixel += pitch;
-    }
-    return next;
-}
-
-/* Pads a list with rows of zeros to a multiple of 8; returns its end. */
-PICOBNN_INLINE uint32_t *end_list(const uint32_t *begin, uint32_t *next, uint32_t zero_row)
-{
-    while (((uint32_t)(next - begin) & 7u) != 0u) {
-        *next++ = zero_row;
-    }
-    return next;
-}
-
-PICOBNN_INLINE uint32_t byte_offset(const uint32_t *from, const uint32_t *to)
-{
-    return 4u * (uint32_t)(to - from);
-}
+#define PADDING 7u
 
 /* Set bits of `count` words. */
 static PICOBNN_NOINLINE uint32_t count_ones(const uint32_t *words, uint32_t count)
@@ -117,189 +45,260 @@ static PICOBNN_NOINLINE uint32_t count_ones(const uint32_t *words, uint32_t coun
     return ones;
 }
 
-static selector make_selector(const picobnn_rows_filters *filters, const uint32_t *input,
-                              uint32_t pixels, uint32_t channels)
+static picobnn_rows_selector make_selector(const picobnn_rows_filters *filters,
+                                           const uint32_t *input, uint32_t pixels,
+                                           uint32_t channels)
 {
-    selector select;
+    const uint32_t pixel_words = (channels + 31u) / 32u;
+    picobnn_rows_selector select;
 
-    select.pixel_words = (channels + 31u) / 32u;
     select.row_bytes = 4u * channels;
-    select.flip =
-        count_ones(input, pixels * select.pixel_words) > filters->flip_above ? 0xFFFFFFFFu : 0u;
+    select.gap_bytes = 0u;
+    select.flip = count_ones(input, pixels * pixel_words) > filters->flip_above ? 0xFFFFFFFFu : 0u;
     select.last_flip = select.flip >> (31u & (0u - channels));
     return select;
 }
 
-/* The job of a layer but for the addend; scratch from `words` on: words, carries, lists. */
-static picobnn_rows_job make_job(const picobnn_rows_filters *filters, const uint32_t *scratch,
-                                 uint32_t *words, const selector *select)
+/* The job of a layer but for the addend; scratch from the third segment on: its 0, words, carries,
+ * lists. */
+static picobnn_rows_job make_job(const picobnn_rows_filters *filters, uint32_t *scratch,
+                                 uint32_t flip)
 {
     picobnn_rows_job job;
 
     job.memory = scratch;
     job.weights = filters->weights;
     job.starts = filters->starts;
-    if (select->flip != 0u) {
+    if (flip != 0u) {
         job.starts += filters->start_sets * filters->groups * filters->planes;
     }
-    job.words = words;
-    job.carries = words + filters->groups;
+    job.words = scratch + PICOBNN_ROWS_SEGMENT_WORDS;
+    job.carries = job.words + filters->groups;
     job.addend = 0u;
     job.planes = filters->planes;
     job.groups = filters->groups;
     job.group_bytes = 4u * filters->segments * (filters->segment_rows + 1u);
-    job.invert = ~select->flip;
+    job.invert = ~flip;
     return job;
+}
+
+PICOBNN_INLINE void pad_list(uint32_t *next, uint32_t zero_row)
+{
+    for (uint32_t i = PADDING; i != 0u; --i) {
+        *next++ = zero_row;
+    }
+}
+
+/* The segment of the list from begin to end; `rows` is the base of its entries. */
+PICOBNN_INLINE void set_segment(uint32_t *segment, const uint32_t *memory, const uint32_t *begin,
+                                const uint32_t *end, uint32_t rows)
+{
+    const uint32_t words = ((uint32_t)(end - begin) + PADDING) & ~PADDING;
+
+    segment[0] = 4u * (uint32_t)(begin - memory);
+    segment[1] = segment[0] + 4u * words - 64u;
+    segment[2] = rows;
 }
 
 void picobnn_rows_dense_bits(const picobnn_rows_dense_layer *layer, const uint32_t *input,
                              uint32_t *output, uint32_t *scratch)
 {
     const picobnn_rows_filters *filters = &layer->filters;
-    const selector select = make_selector(filters, input, layer->pixels, layer->channels);
-    picobnn_rows_job job = make_job(filters, scratch, scratch + 4, &select);
-    picobnn_rows_segment *segment = (picobnn_rows_segment *)scratch;
+    const picobnn_rows_selector select =
+        make_selector(filters, input, layer->pixels, layer->channels);
+    picobnn_rows_job job = make_job(filters, scratch, select.flip);
     uint32_t *list = job.carries + filters->carry_words;
-    uint32_t *next = list_pixels(list, input, select.pixel_words, layer->pixels, 0u, &select);
+    uint32_t *end = picobnn_rows_list(list, input, layer->pixels, 0u, &select);
 
-    job.addend = 0u - (uint32_t)(next - list);
-    job.words = output;
-    next = end_list(list, next, 4u * filters->segment_rows);
-    segment->begin = byte_offset(scratch, list);
-    segment->last_16 = byte_offset(scratch, next) - 64u;
-    segment->rows = 0u;
+    pad_list(end, 4u * filters->segment_rows);
+    set_segment(scratch, scratch, list, end, 0u);
     scratch[3] = 0u;
+    job.addend = 0u - (uint32_t)(end - list);
+    job.words = output;
     picobnn_rows_add(&job);
     if (filters->flips != NULL) {
         picobnn_flip_words(output, filters->flips, filters->groups);
     }
 }
 
-/* The columns under the window: a ring of lists, the oldest at `slot`. */
+/* The lists of the columns under the window, for one row of positions. */
 typedef struct {
     const picobnn_rows_conv2d_layer *layer;
-    const uint32_t *input;
-    const uint32_t *zero_pixel;
-    picobnn_rows_segment *segments;
-    uint32_t *counts; /* rows that each list selects, without padding */
+    picobnn_rows_selector select;
+    uint32_t column_bytes;
+    uint32_t outside_selects;      /* padding is -1 and clear bits select */
+    const uint32_t *input;         /* of the first input row under the window */
+    uint32_t above, inside, below; /* kernel rows over the map and over the padding */
+    uint32_t *memory;              /* the job's */
     uint32_t *lists;
-    selector select;
-    uint32_t outside_selects; /* padding is -1 and clear bits select */
-    uint32_t column_bytes;    /* weights of one kernel column */
-    uint32_t slot;
-    int32_t end; /* the first column that has no list yet */
-    uint32_t selected;
-} ring;
+    uint32_t *limit;  /* no list begins behind it */
+    uint32_t *end;    /* of the last list */
+    uint32_t *seam;   /* end of the last list before the front */
+    uint32_t *begins; /* per column under the window: where its list begins, from `lists` */
+    uint32_t slot;    /* of the oldest column */
+    uint32_t next;    /* the first column that has no list yet */
+} window;
 
-/* Builds the list of input column x in the oldest slot, the kernel rows over the input rows from
- * `top`; both may lie in the padding. */
-static PICOBNN_NOINLINE void list_column(ring *columns, int32_t top, int32_t x)
+/* Appends `count` consecutive rows. */
+static PICOBNN_NOINLINE uint32_t *list_all(uint32_t *next, uint32_t count, uint32_t row)
 {
-    const picobnn_conv2d_shape *shape = &columns->layer->shape;
-    const selector *select = &columns->select;
-    const uint32_t pitch = shape->in_width * select->pixel_words;
-    const uint32_t slot = columns->slot;
-    uint32_t *list = columns->lists + slot * columns->layer->filters.list_words;
-    uint32_t *next = list;
-    picobnn_span rows = picobnn_clip(top, shape->kernel_height, shape->in_height);
-
-    if ((uint32_t)x >= shape->in_width || rows.end <= rows.begin) {
-        rows.begin = rows.end = top;
+    for (; count != 0u; --count) {
+        *next++ = row;
+        row += 4u;
     }
-    if (columns->outside_selects) {
-        next = list_pixels(next, columns->zero_pixel, 0u, (uint32_t)(rows.begin - top), 0u, select);
-    }
-    if (rows.end != rows.begin) {
-        next = list_pixels(
-            next, columns->input + (uint32_t)rows.begin * pitch + (uint32_t)x * select->pixel_words,
-            pitch, (uint32_t)(rows.end - rows.begin),
-            (uint32_t)(rows.begin - top) * select->row_bytes, select);
-    }
-    if (columns->outside_selects) {
-        next = list_pixels(next, columns->zero_pixel, 0u,
-                           (uint32_t)(top + shape->kernel_height - rows.end),
-                           (uint32_t)(rows.end - top) * select->row_bytes, select);
-    }
-    columns->selected += (uint32_t)(next - list) - columns->counts[slot];
-    columns->counts[slot] = (uint32_t)(next - list);
-    next = end_list(list, next, columns->column_bytes - 4u);
-    columns->segments[slot].last_16 = byte_offset((const uint32_t *)columns->segments, next) - 64u;
-    columns->slot = slot + 1u == columns->layer->filters.segments ? 0u : slot + 1u;
+    return next;
 }
 
-/* Moves the window to the position at input row `top`, column `left`, which is right of the last.
- */
-PICOBNN_INLINE void move_window(ring *columns, int32_t top, int32_t left)
+/* Builds the list of a column, counted from the left padding. */
+PICOBNN_INLINE uint32_t *list_column(const window *view, uint32_t *next, uint32_t column)
 {
-    const uint32_t count = columns->layer->filters.segments;
-    const int32_t end = left + (int32_t)count;
-    uint32_t rows = 0u;
-    uint32_t slot;
+    const picobnn_conv2d_shape *shape = &view->layer->shape;
+    const uint32_t channels = shape->in_channels;
+    const uint32_t x = column - shape->pad_left; /* columns left of the map wrap to large values */
+    const uint32_t row_bytes = view->select.row_bytes;
+    uint32_t row = column * view->column_bytes;
 
-    for (int32_t x = columns->end > left ? columns->end : left; x < end; ++x) {
-        list_column(columns, top, x);
+    if (view->outside_selects) {
+        if (x >= shape->in_width) {
+            return list_all(next, view->layer->filters.segment_rows, row);
+        }
+        next = list_all(next, view->above * channels, row);
     }
-    columns->end = end;
-    slot = columns->slot;
-    for (uint32_t kx = count; kx != 0u; --kx) {
-        columns->segments[slot].rows = rows;
-        rows += columns->column_bytes;
-        slot = slot + 1u == count ? 0u : slot + 1u;
+    row += view->above * row_bytes;
+    if (x < shape->in_width && view->inside != 0u) {
+        next = picobnn_rows_list(next, view->input + x * ((channels + 31u) / 32u), view->inside,
+                                 row, &view->select);
+    }
+    if (view->outside_selects) {
+        next = list_all(next, view->below * channels, row + view->inside * row_bytes);
+    }
+    return next;
+}
+
+/* Stands at the row of positions whose windows begin at input row `top`, in front of the first. */
+static void start_row(window *view, const uint32_t *input, int32_t top)
+{
+    const picobnn_conv2d_shape *shape = &view->layer->shape;
+    const picobnn_span rows = picobnn_clip(top, shape->kernel_height, shape->in_height);
+    const uint32_t pitch = shape->in_width * ((shape->in_channels + 31u) / 32u);
+
+    view->above = shape->kernel_height;
+    view->inside = 0u;
+    if (rows.begin < rows.end) {
+        view->above = (uint32_t)(rows.begin - top);
+        view->inside = (uint32_t)(rows.end - rows.begin);
+        view->input = input + (uint32_t)rows.begin * pitch;
+    }
+    view->below = shape->kernel_height - view->above - view->inside;
+    view->end = view->lists;
+    view->slot = 0u;
+    view->next = 0u;
+}
+
+/* Moves the window to column `left`, right of the last, and sets the segments; returns the number
+ * of selected rows. */
+static PICOBNN_NOINLINE uint32_t move_window(window *view, uint32_t left)
+{
+    const uint32_t count = view->layer->filters.segments;
+    const uint32_t column_bytes = view->column_bytes;
+    const uint32_t base = 0u - left * column_bytes;
+    uint32_t column = view->next > left ? view->next : left;
+    uint32_t slot = view->slot;
+    uint32_t *end = view->end;
+    uint32_t *begin;
+    uint32_t *segment = view->memory;
+    uint32_t selected;
+
+    for (; column != left + count; ++column) {
+        if (end > view->limit) {
+            view->seam = end;
+            pad_list(end, column * column_bytes - 4u);
+            end = view->lists;
+        }
+        view->begins[slot] = (uint32_t)(end - view->lists);
+        ++slot;
+        if (slot == count) {
+            slot = 0u;
+        }
+        end = list_column(view, end, column);
+    }
+    pad_list(end, column * column_bytes - 4u);
+    view->next = column;
+    view->slot = slot;
+    view->end = end;
+    begin = view->lists + view->begins[slot];
+    selected = (uint32_t)(end - begin);
+    if (begin > end) {
+        selected = (uint32_t)(view->seam - begin) + (uint32_t)(end - view->lists);
+        set_segment(segment, view->memory, begin, view->seam, base);
+        begin = view->lists;
+        segment += 3;
+    }
+    set_segment(segment, view->memory, begin, end, base);
+    segment[3] = 0u;
+    return selected;
+}
+
+/* ORs the words of a position into the output pixels whose pool windows hold it, from `pixel` on;
+ * `begin` is where the window of the first one begins. */
+PICOBNN_INLINE void merge_position(const picobnn_rows_conv2d_layer *layer, const uint32_t *words,
+                                   uint32_t *pixel, uint32_t pixels, int32_t begin, int32_t x)
+{
+    const uint32_t groups = layer->filters.groups;
+
+    for (; pixels != 0u && begin <= x; --pixels) {
+        for (uint32_t group = 0u; group < groups; ++group) {
+            *pixel++ |= words[group];
+        }
+        begin += layer->shape.pool_stride_x;
     }
 }
 
 /* Runs the positions of accumulator row y that a pool window covers; merges them into the row of
  * output pixels. Without a pool they are the output pixels. */
-static void add_row(ring *columns, picobnn_rows_job *job, uint32_t y, uint32_t *output)
+static void add_row(window *view, picobnn_rows_job *job, uint32_t y, uint32_t *output)
 {
-    const picobnn_rows_conv2d_layer *layer = columns->layer;
+    const picobnn_rows_conv2d_layer *layer = view->layer;
     const picobnn_rows_filters *filters = &layer->filters;
     const picobnn_conv2d_shape *shape = &layer->shape;
     const uint32_t *starts = job->starts;
     uint32_t *const words = job->words;
+    const uint32_t groups = filters->groups;
     const uint32_t is_pooled = shape->pool_height != 1u || shape->pool_width != 1u;
-    const int32_t top = (int32_t)(y * shape->stride_y) - shape->pad_top;
-    int32_t left = -(int32_t)shape->pad_left;
-    uint32_t out_x = 0u;
-    int32_t window = -(int32_t)shape->pool_pad_left; /* where the pool window of out_x begins */
+    uint32_t left = 0u;
+    uint32_t pixels = shape->out_width;             /* left to do */
+    int32_t begin = -(int32_t)shape->pool_pad_left; /* of the next output pixel's pool window */
 
-    columns->end = left;
     for (int32_t x = 0; x < shape->map_width; ++x, left += shape->stride_x) {
-        while (window + shape->pool_width <= x) {
-            window += shape->pool_stride_x;
-            output += filters->groups;
-            ++out_x;
+        while (begin + shape->pool_width <= x) {
+            begin += shape->pool_stride_x;
+            output += groups;
+            --pixels;
+            if (pixels == 0u) {
+                break;
+            }
         }
-        if (out_x >= shape->out_width) {
+        if (pixels == 0u) {
             break;
         }
-        if (window > x) {
+        if (begin > x) {
             continue;
         }
-        move_window(columns, top, left);
-        job->addend = 0u - columns->selected;
+        job->addend = 0u - move_window(view, left);
         if (layer->row_sets != NULL) {
             const uint32_t set = (uint32_t)layer->row_sets[y] + layer->column_sets[x];
 
-            job->starts = starts + set * filters->groups * filters->planes;
+            job->starts = starts + set * groups * filters->planes;
         }
         if (!is_pooled) {
             job->words = output;
         }
         picobnn_rows_add(job);
         if (filters->flips != NULL) {
-            picobnn_flip_words(job->words, filters->flips, filters->groups);
+            picobnn_flip_words(job->words, filters->flips, groups);
         }
         if (is_pooled) {
-            uint32_t *pixel = output;
-            int32_t begin = window;
-
-            for (uint32_t i = out_x; i < shape->out_width && begin <= x; ++i) {
-                for (uint32_t group = 0u; group < filters->groups; ++group) {
-                    *pixel++ |= words[group];
-                }
-                begin += shape->pool_stride_x;
-            }
+            merge_position(layer, words, output, pixels, begin, x);
         }
     }
     job->starts = starts;
@@ -312,34 +311,23 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
     const picobnn_conv2d_shape *shape = &layer->shape;
     const picobnn_rows_filters *filters = &layer->filters;
     const uint32_t row_words = shape->out_width * filters->groups;
+    const uint32_t pixel_words = (shape->in_channels + 31u) / 32u;
     picobnn_rows_job job;
-    ring columns;
+    window view;
     int32_t pool_top = -(int32_t)shape->pool_pad_top;
-    uint32_t *next = scratch + 3u * filters->segments;
 
-    columns.layer = layer;
-    columns.input = input;
-    columns.segments = (picobnn_rows_segment *)scratch;
-    columns.select = make_selector(filters, input, (uint32_t)shape->in_height * shape->in_width,
-                                   shape->in_channels);
-    columns.outside_selects = columns.select.flip & ~(0u - layer->pad_is_zero);
-    columns.column_bytes = 4u * (filters->segment_rows + 1u);
-    columns.slot = 0u;
-    columns.selected = 0u;
-    *next++ = 0u;
-    columns.counts = next;
-    next += filters->segments;
-    columns.zero_pixel = next;
-    for (uint32_t i = columns.select.pixel_words; i != 0u; --i) {
-        *next++ = 0u;
-    }
-    job = make_job(filters, scratch, next, &columns.select);
-    columns.lists = job.carries + filters->carry_words;
-    for (uint32_t slot = 0u; slot < filters->segments; ++slot) {
-        columns.counts[slot] = 0u;
-        columns.segments[slot].begin =
-            byte_offset(scratch, columns.lists + slot * filters->list_words);
-    }
+    view.layer = layer;
+    view.select = make_selector(filters, input, (uint32_t)shape->in_height * shape->in_width,
+                                shape->in_channels);
+    view.select.gap_bytes = 4u * (shape->in_width - 1u) * pixel_words;
+    view.outside_selects = layer->pad_is_zero ? 0u : view.select.flip;
+    view.column_bytes = 4u * (filters->segment_rows + 1u);
+    view.memory = scratch;
+    job = make_job(filters, scratch, view.select.flip);
+    view.begins = job.carries + filters->carry_words;
+    view.lists = view.begins + filters->segments;
+    view.limit = view.lists + filters->list_words - filters->segment_rows - PADDING;
+    view.seam = view.lists;
     for (uint32_t out_y = shape->out_height; out_y != 0u; --out_y) {
         const picobnn_span rows = picobnn_clip(pool_top, shape->pool_height, shape->map_height);
 
@@ -347,7 +335,8 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
             output[i] = 0u;
         }
         for (int32_t y = rows.begin; y < rows.end; ++y) {
-            add_row(&columns, &job, (uint32_t)y, output);
+            start_row(&view, input, y * shape->stride_y - shape->pad_top);
+            add_row(&view, &job, (uint32_t)y, output);
         }
         if (filters->final_flips != NULL) {
             for (uint32_t x = 0u; x < shape->out_width; ++x) {
@@ -361,6 +350,29 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
 }
 
 #if !HAVE_ASSEMBLY
+uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,
+                            const picobnn_rows_selector *select)
+{
+    for (; count != 0u; --count) {
+        const uint32_t end = row + select->row_bytes;
+
+        for (; row < end; row += 128u) {
+            const uint32_t flip = end - row <= 128u ? select->last_flip : select->flip;
+            uint32_t entry = row;
+
+            for (uint32_t bits = *pixel++ ^ flip; bits != 0u; bits >>= 1) {
+                if ((bits & 1u) != 0u) {
+                    *next++ = entry;
+                }
+                entry += 4u;
+            }
+        }
+        row = end;
+        pixel += select->gap_bytes / 4u;
+    }
+    return next;
+}
+
 /* s += a + b per bit; returns the carry. */
 PICOBNN_INLINE uint32_t full_adder(uint32_t *s, uint32_t a, uint32_t b)
 {
@@ -387,11 +399,13 @@ void picobnn_rows_add(const picobnn_rows_job *job)
         for (const uint32_t *segment = memory; *segment != 0u; segment += 3) {
             const uint32_t *next = memory + segment[0] / 4u;
             const uint32_t *end = memory + (segment[1] + 64u) / 4u;
-            const uint32_t *rows = weights + segment[2] / 4u;
+            const uint32_t base = segment[2];
 
             for (; next != end; next += 4) {
-                uint32_t low = full_adder(&count[1], rows[next[0] / 4u], rows[next[1] / 4u]);
-                uint32_t high = full_adder(&count[1], rows[next[2] / 4u], rows[next[3] / 4u]);
+                uint32_t low = full_adder(&count[1], weights[(next[0] + base) / 4u],
+                                          weights[(next[1] + base) / 4u]);
+                uint32_t high = full_adder(&count[1], weights[(next[2] + base) / 4u],
+                                           weights[(next[3] + base) / 4u]);
 
                 carry = full_adder(&count[2], low, high);
                 for (uint32_t plane = 3u; carry != 0u && plane < job->planes; ++plane) {

@@ -31,8 +31,8 @@ extern "C" {
 /* What counters of `planes` bits hold; see above. */
 #define PICOBNN_ROWS_MAX_TAPS(planes) ((1u << ((planes) - 1u)) - 1u)
 
-/* Rows of one layer. A segment is what one list selects from: a kernel column (rows in the order
- * ky, channel), or all inputs of a dense layer; it ends with a row of zeros. */
+/* Rows of one layer. A segment of weights is a kernel column (rows in the order ky, channel), or
+ * all inputs of a dense layer; it ends with a row of zeros. */
 typedef struct {
     uint32_t taps;         /* weights per filter, at most PICOBNN_ROWS_MAX_TAPS(planes) */
     uint32_t count;        /* output channels, at least 1 */
@@ -43,7 +43,7 @@ typedef struct {
     uint32_t segment_rows; /* without the row of zeros */
     uint32_t flip_above;   /* with more set bits in the map the clear ones select */
     uint32_t carry_words;  /* scratch for carries */
-    uint32_t list_words;   /* scratch for one list: segment_rows rounded up to 8 */
+    uint32_t list_words;   /* scratch for lists */
     const uint32_t *weights;     /* groups x segments x (segment_rows + 1) */
     const uint32_t *starts;      /* 2 (set bits select, clear bits select) x start_sets x groups x
                                     planes, least significant plane first */
@@ -67,22 +67,36 @@ typedef struct {
     picobnn_rows_filters filters;
 } picobnn_rows_dense_layer;
 
-/* Convolution to channel words. scratch, in words: 4 * segments + 1, pixel words of the input,
- * groups, carry_words, segments * list_words. */
+/* Words of scratch for segments: two and the 0 that ends them. */
+#define PICOBNN_ROWS_SEGMENT_WORDS 7u
+
+/* Convolution to channel words. scratch, in words: PICOBNN_ROWS_SEGMENT_WORDS, groups, carry_words,
+ * segments, list_words. */
 void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint32_t *input,
                               uint32_t *output, uint32_t *scratch);
 
-/* Dense layer to channel words. scratch, in words: 4, groups, carry_words, list_words. */
+/* Dense layer to channel words. scratch as above, less segments. */
 void picobnn_rows_dense_bits(const picobnn_rows_dense_layer *layer, const uint32_t *input,
                              uint32_t *output, uint32_t *scratch);
 
-/* One list of the adder. A list holds byte offsets of rows from `rows`; its length is a multiple of
- * 8. All fields are byte offsets: of the list from `memory`, of the rows from `weights`. */
+/* What selects rows: the set bits, or where `flip` is all ones the clear bits. The assembly knows
+ * the order of the fields. */
 typedef struct {
-    uint32_t begin;   /* never 0: a 0 ends the segments */
-    uint32_t last_16; /* the list's end less 64, modulo 2^32 */
-    uint32_t rows;
-} picobnn_rows_segment;
+    uint32_t row_bytes; /* of the rows of a pixel: 4 x channels */
+    uint32_t gap_bytes; /* from the end of a pixel to the next one */
+    uint32_t flip;
+    uint32_t last_flip; /* flip without the padding bits of a pixel's last word */
+} picobnn_rows_selector;
+
+/* Appends the selected rows of `count` >= 1 pixels to a list, as byte offsets from `row` on;
+ * returns the list's end. Assembly on Cortex-M, C elsewhere. */
+uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,
+                            const picobnn_rows_selector *select);
+
+/* Segments stand in scratch as three words each: byte offset of a list from `memory`; its end less
+ * 64, modulo 2^32, the length being a multiple of 8 words; what is added to all its entries, as
+ * byte offset from `weights`. A 0 ends the segments.
+ */
 
 /* What the adder does: for every group, start + the selected rows + addend, bit-sliced; the sign,
  * xored with `invert`, goes to words[group]. The assembly knows the order of the fields. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn rows adder for v6-M and v8-M baseline (Cortex-M0, M0+, M1, M23).
+ * picobnn rows adder and lists for v6-M and v8-M baseline (Cortex-M0, M0+, M1, M23).
  *
  *     void picobnn_rows_add(const picobnn_rows_job *job);
+ *     uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,
+ *                                 const picobnn_rows_selector *select);
  *
  * Contract as in picobnn_rows.h; all pointers 4-byte aligned, no word beyond lists, rows and starts
  * is read. 108 bytes of stack.
@@ -21,7 +23,7 @@
  * r12 next carry; lr end of the list less 16 rows.
  *
  * Cortex-M0+, modelled: 143 cycles per 16 rows (list and rows 4 x 13, 75 operations, 11 moves,
- * store, loop), about 330 per group beside that.
+ * store, loop), about 330 per group beside that; lists: 4 to 8 per bit.
  */
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
@@ -285,5 +287,83 @@ picobnn_rows_add:
     mov r11, r7
     pop {r4-r7, pc}
     .size picobnn_rows_add, . - picobnn_rows_add
+
+/* Appends the entry where the condition does not hold, then goes to the row below; keeps flags. */
+.macro list_bit clear
+    \clear 1f
+    stmia r0!, {r3}
+1:  add r3, r8
+.endm
+
+/* Registers: r0 list, r1 pixels, r2 row behind the pixel, r3 entry, r4 bits, r5 row of the next word,
+ * r8 -4, r9 flip, r10 last_flip, r11 gap_bytes, r12 pixels left, lr row_bytes. Bit i of a word selects
+ * row + 4 * i; from the highest bit on, a shift by two brings one bit into N and the one above into
+ * C. */
+    .section .text.picobnn_rows_list, "ax", %progbits
+    .balign 4
+    .global picobnn_rows_list
+    .type picobnn_rows_list, %function
+    .thumb_func
+picobnn_rows_list:
+    push {r4-r7, lr}
+    mov r4, r8
+    mov r5, r9
+    mov r6, r10
+    mov r7, r11
+    push {r4-r7}
+    mov r12, r2
+    mov r2, r3
+    ldr r3, [sp, #36]
+    ldmia r3!, {r4-r7}
+    mov lr, r4
+    mov r11, r5
+    mov r9, r6
+    mov r10, r7
+    movs r4, #4
+    negs r4, r4
+    mov r8, r4
+.Lpixel:
+    mov r5, r2
+    add r2, lr
+.Lword:
+    ldmia r1!, {r4}
+    movs r3, r5
+    adds r3, #124
+    adds r5, #128
+    mov r6, r9
+    cmp r5, r2
+    blo 1f
+    mov r6, r10
+1:  eors r4, r6
+    beq .Lword_done
+    list_bit bpl
+.rept 5
+.rept 3
+    lsls r4, r4, #2
+    list_bit bcc
+    list_bit bpl
+.endr
+    beq .Lword_done
+.endr
+    lsls r4, r4, #2
+    list_bit bcc
+.Lword_done:
+    cmp r5, r2
+    bhs 2f
+    b .Lword
+2:  add r1, r11
+    mov r6, r12
+    subs r6, #1
+    beq .Llist_done
+    mov r12, r6
+    b .Lpixel
+.Llist_done:
+    pop {r4-r7}
+    mov r8, r4
+    mov r9, r5
+    mov r10, r6
+    mov r11, r7
+    pop {r4-r7, pc}
+    .size picobnn_rows_list, . - picobnn_rows_list
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn rows adder for v7-M and v8-M mainline (Cortex-M3, M4, M7, M33, M55).
+ * picobnn rows adder and lists for v7-M and v8-M mainline (Cortex-M3, M4, M7, M33, M55).
  *
  *     void picobnn_rows_add(const picobnn_rows_job *job);
+ *     uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,
+ *                                 const picobnn_rows_selector *select);
  *
  * Contract as in picobnn_rows.h; all pointers 4-byte aligned, no word beyond lists, rows and starts
  * is read. 104 bytes of stack.
@@ -21,7 +23,7 @@
  * 16 rows.
  *
  * Cortex-M4, modelled: 120 cycles per 16 rows (list and rows 4 x 9.25, 75 operations, store, loop),
- * about 170 per group beside that.
+ * about 170 per group beside that; lists: 6 per selected row, 13 per word.
  */
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) || \
     defined(__ARM_ARCH_8_1M_MAIN__)
@@ -253,5 +255,48 @@ picobnn_rows_add:
     add sp, #FRAME
     pop {r4-r11, pc}
     .size picobnn_rows_add, . - picobnn_rows_add
+
+/* Registers: r0 list, r1 pixels, r2 pixels left, r3 row of the next word, r4 bits, r5 zeros above the
+ * highest bit, r7 entry, r8 row_bytes, r9 gap_bytes, r10 flip, r11 last_flip, lr row behind the
+ * pixel. Bit i of a word selects row + 4 * i; from the highest bit on, a set bit at a time moves to
+ * the top and goes. */
+    .section .text.picobnn_rows_list, "ax", %progbits
+    .balign 8
+    .global picobnn_rows_list
+    .type picobnn_rows_list, %function
+    .thumb_func
+picobnn_rows_list:
+    push {r4-r11, lr}
+    ldr r4, [sp, #36]
+    ldm r4, {r8-r11}
+.Lpixel:
+    add lr, r3, r8
+.Lword:
+    ldr r4, [r1], #4
+    add r7, r3, #124
+    adds r3, #128
+    cmp r3, lr
+    ite lo
+    eorlo r4, r4, r10
+    eorhs r4, r4, r11
+    cbnz r4, .Lbits
+.Lword_done:
+    cmp r3, lr
+    blo .Lword
+    mov r3, lr
+    add r1, r9
+    subs r2, #1
+    bne .Lpixel
+    pop {r4-r11, pc}
+.Lbits:
+.rept 32
+    clz r5, r4
+    lsls r4, r4, r5
+    sub r7, r7, r5, lsl #2
+    bics r4, r4, #0x80000000
+    str r7, [r0], #4
+    beq .Lword_done
+.endr
+    .size picobnn_rows_list, . - picobnn_rows_list
 
 #endif

@@ -42,7 +42,7 @@ class XnorStrategy:
     """See the module."""
 
     name: str = "xnor"
-    runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor.c")
+    runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor_count.h", "picobnn_xnor.c")
     header: str = "picobnn_xnor.h"
     packed_weights: bool = True
 
@@ -73,7 +73,7 @@ class XnorStrategy:
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """``copied``, ``appended``: words of the patch, where pixels are whole words and where not; ``filter_*``:
-        filters by their words (1 or 2, 9, pairs of 9, any); ``run_*``: groups of words of the loop that takes any."""
+        filters by their words (2, 9, pairs of 9, any); ``run_*``: groups of words of the loop that takes any."""
         shape = program.tensors[step.input].shape
         filters, words = len(step.weights), filter_words(step)
         if isinstance(step, BinaryConv2dStep):
@@ -85,10 +85,12 @@ class XnorStrategy:
             patches = 1 if self.scratch_bytes(step, program) else 0
         is_whole = shape.channels % 32 == 0
         gathered = patches * pixels * ((shape.channels + 31) // 32)
-        # Sums, and bits where zero padding is seen, take two passes of the loop for any number of words.
+        # Sums take the loop for any number of words, and a patch that sees zero padding takes it twice.
         single = 0 if isinstance(step.epilogue, Scale) else (positions - border) * filters
-        runs = 2 * (positions * filters - single)
-        short, nine, pairs = (single * (words in counts) for counts in ((1, 2), (9,), PAIRS_OF_NINE))
+        runs = (positions + border) * filters - single
+        short = (single - single // filters * (filters % 32)) * (words == 2)
+        short = single * (words == 2) if filters % 2 == 0 else short
+        nine, pairs = (single * (words in counts) for counts in ((9,), PAIRS_OF_NINE))
         runs += single - short - nine - pairs
         return (
             CostTerm.always("call", 1),

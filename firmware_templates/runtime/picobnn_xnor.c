@@ -1,212 +1,245 @@
 /* SPDX-License-Identifier: MIT-0
  * picobnn xnor kernels. Contracts stand in the header.
  *
- * No Cortex-M has a popcount instruction: nine words at a time go through carry-save adders and
- * nibble sums. Full adders (5 operations) turn three words into a sum and a carry word, so that
- * nine words cost three adders and two counts of three words each.
+ * A patch is gathered once per position; then every filter is one run of words beside it. The
+ * frequent lengths have loops of their own, which keep everything in registers.
  */
 #include "picobnn_xnor.h"
 
-#if defined(__GNUC__) && defined(__arm__)
-/* Keeps a constant in a register: GCC would rather split `x & (y >> 1)` into two instructions. */
-#define KEEP_IN_REGISTER(value) __asm__("" : "+r"(value))
-/* Keeps loads behind this point, so that nine words never need nine registers at once. */
-#define FENCE() __asm__ volatile("" : : : "memory")
-#else
-#define KEEP_IN_REGISTER(value) ((void)(value))
-#define FENCE() ((void)0)
-#endif
+#include "picobnn_xnor_count.h"
 
+/* What all filters of a layer are compared with. `patches` is 1, or 2 in zero padding: then the
+ * patch stands twice, with clear and with set bits in the padding, whose contributions cancel:
+ * acc = taps - mismatches(first) - mismatches(second). Otherwise acc = taps - 2 * mismatches. */
 typedef struct {
-    uint32_t m5, m3, mf; /* every second bit, two of four, four of eight */
-} masks;
+    const uint32_t *bits; /* patches x words */
+    uint32_t words, patches;
+} patch;
 
-/* Two running counts in 16-bit halves, or one count where USADA8 exists; see total(). */
-PICOBNN_INLINE uint32_t add_bytes(uint32_t count, uint32_t bytes)
-{
-#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP)
-    uint32_t result;
+/* The hot loops. Each compares `lanes` (1 to 32) filters with one patch: bit 32 - lanes + i of the
+ * result is 2 * mismatches < limits[i], the bits below are 0. A mark at bit lanes - 1 comes down as
+ * results come in from the top: it counts the lanes. */
 
-    __asm__("usada8 %0, %1, %2, %3" : "=r"(result) : "r"(bytes), "r"(0u), "r"(count));
-    return result;
-#else
-    return count + (bytes & 0x00FF00FFu) + ((bytes >> 8) & 0x00FF00FFu);
-#endif
-}
-
-PICOBNN_INLINE uint32_t total(uint32_t count)
-{
-#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP)
-    return count;
-#else
-    return (count & 0xFFFFu) + (count >> 16);
-#endif
-}
-
-/* sum and carry of three words, bit by bit. */
-PICOBNN_INLINE void full_adder(uint32_t *sum, uint32_t *carry, uint32_t a, uint32_t b, uint32_t c)
-{
-    const uint32_t half = a ^ b;
-
-    *carry = (a & b) | (half & c);
-    *sum = half ^ c;
-}
-
-/* Number of ones of three words, per byte (0 to 24). */
-PICOBNN_INLINE uint32_t count_three(uint32_t a, uint32_t b, uint32_t c, masks m)
-{
-    /* Bits of c fill the pairs of a and b up: at most 3 per pair. */
-    uint32_t even = a - (m.m5 & (a >> 1)) + (c & m.m5);
-    uint32_t odd = b - (m.m5 & (b >> 1)) + (m.m5 & (c >> 1));
-
-    even = (even & m.m3) + (m.m3 & (even >> 2));
-    odd = (odd & m.m3) + (m.m3 & (odd >> 2));
-    even += odd;
-    return (even & m.mf) + (m.mf & (even >> 4));
-}
-
-/* The largest multiple of 9 up to words; a loop, as some cores have no divider. */
-PICOBNN_INLINE uint32_t whole_nines(uint32_t words)
-{
-    uint32_t whole = 0u;
-
-    while (words - whole >= 9u) {
-        whole += 9u;
-    }
-    return whole;
-}
-
-/* Differing bits of the filter at *next and the patch x .. end, as a running count; moves *next
- * behind the filter. nines_end is x plus a multiple of 9. */
-PICOBNN_INLINE uint32_t count_mismatches(const uint32_t **next, const uint32_t *x,
-                                         const uint32_t *nines_end, const uint32_t *end, masks m)
-{
-    const uint32_t *w = *next;
-    uint32_t count = 0u;
-
-    while (x != nines_end) {
-        uint32_t s0, s1, s2, c0, c1, c2;
-
-        FENCE();
-        full_adder(&s0, &c0, w[0] ^ x[0], w[1] ^ x[1], w[2] ^ x[2]);
-        FENCE();
-        full_adder(&s1, &c1, w[3] ^ x[3], w[4] ^ x[4], w[5] ^ x[5]);
-        FENCE();
-        full_adder(&s2, &c2, w[6] ^ x[6], w[7] ^ x[7], w[8] ^ x[8]);
-        FENCE();
-        w += 9;
-        x += 9;
-        count = add_bytes(count, count_three(s0, s1, s2, m) + 2u * count_three(c0, c1, c2, m));
-    }
-    while (x != end) {
-        const uint32_t a = *w++ ^ *x++;
-        uint32_t b = 0u, c = 0u;
-
-        if (x != end) {
-            b = *w++ ^ *x++;
-        }
-        if (x != end) {
-            c = *w++ ^ *x++;
-        }
-        count = add_bytes(count, count_three(a, b, c, m));
-    }
-    *next = w;
-    return count;
-}
-
-PICOBNN_INLINE masks make_masks(void)
-{
-    masks m = {0x55555555u, 0x33333333u, 0x0F0F0F0Fu};
-
-    KEEP_IN_REGISTER(m.m5);
-    KEEP_IN_REGISTER(m.m3);
-    KEEP_IN_REGISTER(m.mf);
-    return m;
-}
-
-/* Differing bits of one filter and one patch, where a call does not matter. */
-static PICOBNN_NOINLINE uint32_t mismatches_of(const uint32_t *w, const uint32_t *x, uint32_t words)
-{
-    const uint32_t *nines_end = x + whole_nines(words);
-
-    return total(count_mismatches(&w, x, nines_end, x + words, make_masks()));
-}
-
-/* The hot loop. Compares `lanes` (1 to 32) filters with one patch: bit 32 - lanes + i of the result
- * is 2 * mismatches < limits[i], the bits below are 0. */
-static PICOBNN_NOINLINE uint32_t compare_filters(const uint32_t *w, const uint32_t *bits,
-                                                 uint32_t words, const uint16_t *limits,
-                                                 uint32_t lanes)
+/* Nine words per filter: a 3x3 window over 32 channels. */
+static PICOBNN_NOINLINE uint32_t compare_9(const uint32_t *w, const patch *x,
+                                           const uint16_t *limits, uint32_t lanes)
 {
     const masks m = make_masks();
-    const uint32_t *nines_end = bits + whole_nines(words);
-    const uint32_t *end = bits + words;
-    /* A mark at bit lanes - 1 comes down as results come in from the top: it counts the lanes. */
+    const uint32_t *bits = x->bits;
     uint32_t result = 1u << (lanes - 1u);
     uint32_t is_last;
 
     do {
-        const uint32_t mismatches = total(count_mismatches(&w, bits, nines_end, end, m));
+        const uint32_t mismatches = total_of_few(count_nine(w, bits, m));
 
+        w += 9;
         is_last = result & 1u;
         result = picobnn_shift_in_sign(result, 2u * mismatches - *limits++);
     } while (!is_last);
     return result;
 }
 
-/* The same with zero padding: `bits` is followed by the same patch with set bits in the padding. */
-static PICOBNN_NOINLINE uint32_t compare_filters_at_border(const uint32_t *w, const uint32_t *bits,
-                                                           uint32_t words, const uint16_t *limits,
-                                                           uint32_t lanes)
+/* A multiple of eighteen words per filter: a 3x3 window over a multiple of 64 channels. */
+static PICOBNN_NOINLINE uint32_t compare_18(const uint32_t *w, const patch *x,
+                                            const uint16_t *limits, uint32_t lanes)
 {
+    const masks m = make_masks();
+    const uint32_t *bits = x->bits, *end = bits + x->words;
+    uint32_t result = 1u << (lanes - 1u);
+    uint32_t is_last;
+
+    do {
+        const uint32_t *next = bits;
+        uint32_t count = 0u;
+
+        do {
+            count = add_bytes(count, count_nine(w, next, m));
+            count = add_bytes(count, count_nine(w + 9, next + 9, m));
+            w += 18;
+            next += 18;
+            KEEP_IN_REGISTER(w);
+            KEEP_IN_REGISTER(next);
+        } while (next != end);
+        is_last = result & 1u;
+        result = picobnn_shift_in_sign(result, 2u * total(count) - *limits++);
+    } while (!is_last);
+    return result;
+}
+
+/* Any number of words per filter. Without limits the mismatches are added to `sums` instead, and
+ * `lanes` has no upper end. */
+static PICOBNN_NOINLINE uint32_t compare_runs(const uint32_t *w, const uint32_t *bits,
+                                              uint32_t words, const uint16_t *limits,
+                                              uint32_t lanes, uint32_t *sums)
+{
+    const masks m = make_masks();
     uint32_t result = 0u;
 
-    for (uint32_t lane = 0u; lane < lanes; ++lane) {
-        const uint32_t mismatches =
-            mismatches_of(w, bits, words) + mismatches_of(w, bits + words, words);
+    do {
+        const uint32_t *x = bits;
+        uint32_t count = 0u, left = words;
 
-        w += words;
-        result = picobnn_shift_in_sign(result, mismatches - *limits++);
+        for (; left >= 9u; left -= 9u) {
+            count = add_bytes(count, count_nine(w, x, m));
+            w += 9;
+            x += 9;
+            KEEP_IN_REGISTER(w);
+            KEEP_IN_REGISTER(x);
+        }
+        for (; left >= 3u; left -= 3u) {
+            const triple t = differ(w, x, 0u);
+
+            count = add_bytes(count, count_three(t.a, t.b, t.c, m));
+            w += 3;
+            x += 3;
+        }
+        if (left != 0u) {
+            const uint32_t even = *w++ ^ x[0];
+            const uint32_t odd = left == 1u ? 0u : *w++ ^ x[1];
+
+            count = add_bytes(count, count_three(even, odd, 0u, m));
+        }
+        count = total(count);
+        if (limits != NULL) {
+            result = picobnn_shift_in_sign(result, 2u * count - *limits++);
+        } else {
+            *sums++ += count;
+        }
+    } while (--lanes != 0u);
+    return result;
+}
+
+/* A loop that no compiler turns into a call of memset. */
+PICOBNN_INLINE void clear(uint32_t *words, uint32_t count)
+{
+    uint32_t zero = 0u;
+
+    KEEP_IN_REGISTER(zero);
+    for (; count != 0u; --count) {
+        *words++ = zero;
+    }
+}
+
+/* Adds the mismatches of `lanes` filters with every copy of the patch to sums. */
+static void add_mismatches(const uint32_t *w, const patch *x, uint32_t lanes, uint32_t *sums)
+{
+    const uint32_t *bits = x->bits;
+
+    for (uint32_t copies = x->patches; copies != 0u; --copies) {
+        (void)compare_runs(w, bits, x->words, NULL, lanes, sums);
+        bits += x->words;
+    }
+}
+
+/* The same as the hot loops in zero padding. */
+static PICOBNN_NOINLINE uint32_t compare_at_border(const uint32_t *w, const patch *x,
+                                                   const uint16_t *limits, uint32_t lanes)
+{
+    uint32_t sums[32];
+    uint32_t result = 0u;
+
+    clear(sums, lanes);
+    add_mismatches(w, x, lanes, sums);
+    for (uint32_t lane = 0u; lane < lanes; ++lane) {
+        result = picobnn_shift_in_sign(result, sums[lane] - limits[lane]);
     }
     return result;
 }
 
-/* All filters on one patch to the words of a pixel. `patches` is 1, or 2 in zero padding: then the
- * patch stands twice, with clear and with set bits in the padding, whose contributions cancel:
- * acc = taps - mismatches(first) - mismatches(second). */
-static void run_filters_to_bits(const picobnn_xnor_filters *filters, const uint32_t *bits,
-                                uint32_t patches, uint32_t *pixel, uint32_t is_first)
+static PICOBNN_NOINLINE uint32_t compare_any(const uint32_t *w, const patch *x,
+                                             const uint16_t *limits, uint32_t lanes)
 {
-    const uint32_t words = filters->words;
+    return compare_runs(w, x->bits, x->words, limits, lanes, NULL);
+}
 
-    for (uint32_t first = 0u; first < filters->count; first += 32u) {
-        const uint32_t left = filters->count - first;
+/* Two words per filter: a 1x1 window over 64 channels. Two filters at a time. */
+static PICOBNN_NOINLINE uint32_t compare_2(const uint32_t *w, const patch *x,
+                                           const uint16_t *limits, uint32_t lanes)
+{
+    const masks m = make_masks();
+    const uint32_t x0 = x->bits[0], x1 = x->bits[1];
+    uint32_t result = 0u;
+
+    if (lanes % 2u != 0u) {
+        return compare_any(w, x, limits, lanes);
+    }
+    do {
+        uint32_t a = w[0], limit = limits[0], b = w[1];
+
+        PIN(a, b, limit, a, b, limit);
+        a = total_of_few(count_three(a ^ x0, b ^ x1, 0u, m));
+        result = picobnn_shift_in_sign(result, 2u * a - limit);
+        FENCE();
+        a = w[2];
+        limit = limits[1];
+        b = w[3];
+        PIN(a, b, limit, a, b, limit);
+        a = total_of_few(count_three(a ^ x0, b ^ x1, 0u, m));
+        result = picobnn_shift_in_sign(result, 2u * a - limit);
+        w += 4;
+        limits += 2;
+        KEEP_IN_REGISTER(w);
+        KEEP_IN_REGISTER(limits);
+    } while ((lanes -= 2u) != 0u);
+    return result;
+}
+
+typedef uint32_t compare_function(const uint32_t *w, const patch *x, const uint16_t *limits,
+                                  uint32_t lanes);
+
+PICOBNN_INLINE compare_function *find_compare(const patch *x)
+{
+    if (x->patches != 1u) {
+        return compare_at_border;
+    }
+    switch (x->words) {
+    case 2u:
+        return compare_2;
+    case 9u:
+        return compare_9;
+    case 18u:
+    case 36u:
+    case 72u:
+        return compare_18;
+    default:
+        return compare_any;
+    }
+}
+
+/* All filters on one patch to the words of a pixel. */
+static void run_filters_to_bits(const picobnn_xnor_filters *filters, const patch *x,
+                                uint32_t *pixel, uint32_t is_first)
+{
+    compare_function *compare = find_compare(x);
+    const uint32_t group_words = 32u * x->words;
+    const uint32_t *w = filters->weights;
+    const uint16_t *limits = filters->limits;
+    const uint32_t *flips = filters->flips;
+
+    for (uint32_t left = filters->count; left != 0u;) {
         const uint32_t lanes = left < 32u ? left : 32u;
-        const uint32_t *w = filters->weights + first * words;
-        const uint16_t *limits = filters->limits + first;
-        uint32_t word = patches == 1u ? compare_filters(w, bits, words, limits, lanes)
-                                      : compare_filters_at_border(w, bits, words, limits, lanes);
+        uint32_t word = compare(w, x, limits, lanes) >> (32u - lanes);
 
-        word >>= 32u - lanes;
-        if (filters->flips != NULL) {
-            word ^= filters->flips[first / 32u];
+        if (flips != NULL) {
+            word ^= *flips++;
         }
         picobnn_merge_bits(pixel++, word, is_first);
+        w += group_words;
+        limits += 32u;
+        left -= lanes;
     }
 }
 
 /* The same to accumulators. */
-static void run_filters_to_sums(const picobnn_xnor_filters *filters, const uint32_t *bits,
-                                uint32_t patches, int32_t *pixel)
+static void run_filters_to_sums(const picobnn_xnor_filters *filters, const patch *x, int32_t *pixel)
 {
-    const uint32_t words = filters->words;
-    const uint32_t *w = filters->weights;
+    const uint32_t shift = 2u - x->patches;
 
+    clear((uint32_t *)pixel, filters->count);
+    add_mismatches(filters->weights, x, filters->count, (uint32_t *)pixel);
     for (uint32_t left = filters->count; left != 0u; --left) {
-        uint32_t mismatches = mismatches_of(w, bits, words);
+        const uint32_t mismatches = (uint32_t)*pixel << shift;
 
-        mismatches += patches == 1u ? mismatches : mismatches_of(w, bits + words, words);
-        w += words;
         *pixel++ = (int32_t)(filters->taps - mismatches);
     }
 }
@@ -249,6 +282,45 @@ PICOBNN_INLINE uint32_t *end_bits(bit_writer *writer)
     return writer->next;
 }
 
+/* `count` words of the padding. */
+PICOBNN_INLINE uint32_t *write_words(uint32_t *bits, uint32_t pad, int32_t count)
+{
+    for (; count > 0; --count) {
+        *bits++ = pad;
+    }
+    return bits;
+}
+
+/* gather_window() where pixels are whole words: rows of the window are copied. */
+static PICOBNN_NOINLINE uint32_t *gather_words(const picobnn_conv2d_shape *shape,
+                                               const uint32_t *input, int32_t top, int32_t left,
+                                               uint32_t pad, uint32_t *bits)
+{
+    const int32_t pixel_words = shape->in_channels / 32;
+    const int32_t row_words = shape->in_width * pixel_words;
+    const picobnn_span columns = picobnn_clip(left, shape->kernel_width, shape->in_width);
+    const int32_t before = (columns.begin - left) * pixel_words;
+    const int32_t inside = (columns.end - columns.begin) * pixel_words;
+    const int32_t after = (left + shape->kernel_width - columns.end) * pixel_words;
+    const uint32_t *next = input + top * row_words + columns.begin * pixel_words;
+
+    for (int32_t y = top; y < top + shape->kernel_height; ++y) {
+        if (y < 0 || y >= shape->in_height || inside <= 0) {
+            bits = write_words(bits, pad, shape->kernel_width * pixel_words);
+        } else {
+            const uint32_t *from = next;
+
+            bits = write_words(bits, pad, before);
+            for (int32_t left_over = inside; left_over != 0; --left_over) {
+                *bits++ = *from++;
+            }
+            bits = write_words(bits, pad, after);
+        }
+        next += row_words;
+    }
+    return bits;
+}
+
 /* The window at (top, left) as one run of bits; returns the end of the run. */
 static PICOBNN_NOINLINE uint32_t *gather_window(const picobnn_conv2d_shape *shape,
                                                 const uint32_t *input, int32_t top, int32_t left,
@@ -273,47 +345,66 @@ static PICOBNN_NOINLINE uint32_t *gather_window(const picobnn_conv2d_shape *shap
     return end_bits(&writer);
 }
 
+/* The window of either kind; returns the end of its bits. */
+PICOBNN_INLINE uint32_t *gather_patch(const picobnn_conv2d_shape *shape, const uint32_t *input,
+                                      int32_t top, int32_t left, uint32_t pad, uint32_t *bits)
+{
+    return shape->in_channels % 32u == 0u ? gather_words(shape, input, top, left, pad, bits)
+                                          : gather_window(shape, input, top, left, pad, bits);
+}
+
 /* The scratch of a convolution. */
 typedef struct {
-    uint32_t count;  /* patches that follow: 1 or 2 */
-    uint32_t bits[]; /* count x words */
+    uint32_t patches; /* that follow: 1 or 2 */
+    uint32_t bits[];  /* patches x words */
 } patch_scratch;
 
-PICOBNN_INLINE void gather(const void *context, const void *input, int32_t top, int32_t left,
-                           void *scratch)
+static PICOBNN_NOINLINE void gather(const void *context, const void *input, int32_t top,
+                                    int32_t left, void *scratch)
 {
     const picobnn_xnor_conv2d_layer *layer = (const picobnn_xnor_conv2d_layer *)context;
     const picobnn_conv2d_shape *shape = &layer->shape;
     const uint32_t *map = (const uint32_t *)input;
-    patch_scratch *patch = (patch_scratch *)scratch;
-    uint32_t *end = gather_window(shape, map, top, left, 0u, patch->bits);
+    patch_scratch *gathered = (patch_scratch *)scratch;
+    uint32_t clear_pad = 0u;
+    uint32_t *end;
 
-    patch->count = 1u;
+    KEEP_IN_REGISTER(clear_pad); /* no memset for a handful of words */
+    end = gather_patch(shape, map, top, left, clear_pad, gathered->bits);
+    gathered->patches = 1u;
     if (layer->pad_is_zero &&
         (top < 0 || left < 0 || top + shape->kernel_height > shape->in_height ||
          left + shape->kernel_width > shape->in_width)) {
-        patch->count = 2u;
-        (void)gather_window(shape, map, top, left, 0xFFFFFFFFu, end);
+        gathered->patches = 2u;
+        (void)gather_patch(shape, map, top, left, 0xFFFFFFFFu, end);
     }
+}
+
+PICOBNN_INLINE patch gathered_patch(const picobnn_xnor_filters *filters, const void *scratch)
+{
+    const patch_scratch *gathered = (const patch_scratch *)scratch;
+    const patch found = {gathered->bits, filters->words, gathered->patches};
+
+    return found;
 }
 
 PICOBNN_INLINE void bits_of_patch(const void *context, const void *scratch, uint32_t *pixel,
                                   uint32_t is_first)
 {
-    const picobnn_xnor_conv2d_layer *layer = (const picobnn_xnor_conv2d_layer *)context;
-    const patch_scratch *patch = (const patch_scratch *)scratch;
+    const picobnn_xnor_filters *filters = &((const picobnn_xnor_conv2d_layer *)context)->filters;
+    const patch x = gathered_patch(filters, scratch);
 
-    run_filters_to_bits(&layer->filters, patch->bits, patch->count, pixel, is_first);
+    run_filters_to_bits(filters, &x, pixel, is_first);
 }
 
 PICOBNN_INLINE void sums_of_patch(const void *context, const void *scratch, uint32_t *pixel,
                                   uint32_t is_first)
 {
-    const picobnn_xnor_conv2d_layer *layer = (const picobnn_xnor_conv2d_layer *)context;
-    const patch_scratch *patch = (const patch_scratch *)scratch;
+    const picobnn_xnor_filters *filters = &((const picobnn_xnor_conv2d_layer *)context)->filters;
+    const patch x = gathered_patch(filters, scratch);
 
     (void)is_first; /* there is no pool before a scale */
-    run_filters_to_sums(&layer->filters, patch->bits, patch->count, (int32_t *)pixel);
+    run_filters_to_sums(filters, &x, (int32_t *)pixel);
 }
 
 PICOBNN_INLINE void finish_bits(const void *context, uint32_t *pixel)
@@ -332,11 +423,37 @@ PICOBNN_INLINE void finish_sums(const void *context, uint32_t *pixel)
     picobnn_scale_sums((int32_t *)pixel, filters->multipliers, filters->biases, filters->count);
 }
 
+/* A 1x1 window that visits every pixel once: the map is its own patch. */
+PICOBNN_INLINE uint32_t is_pointwise(const picobnn_xnor_conv2d_layer *layer)
+{
+    const picobnn_conv2d_shape *shape = &layer->shape;
+
+    return layer->filters.final_flips == NULL && shape->kernel_height == 1u &&
+           shape->kernel_width == 1u && shape->pool_height == 1u && shape->pool_width == 1u &&
+           shape->out_height == shape->in_height && shape->out_width == shape->in_width &&
+           shape->map_height == shape->in_height && shape->map_width == shape->in_width &&
+           shape->pad_top == 0u && shape->pad_left == 0u;
+}
+
 void picobnn_xnor_conv2d_bits(const picobnn_xnor_conv2d_layer *layer, const uint32_t *input,
                               uint32_t *output, uint32_t *scratch)
 {
-    picobnn_conv2d_walk(&layer->shape, layer, input, output, (layer->filters.count + 31u) / 32u,
-                        scratch, gather, bits_of_patch, finish_bits);
+    const picobnn_xnor_filters *filters = &layer->filters;
+    const uint32_t pixel_words = (filters->count + 31u) / 32u;
+
+    if (is_pointwise(layer)) {
+        uint32_t left = (uint32_t)layer->shape.in_height * layer->shape.in_width;
+        patch x = {input, filters->words, 1u};
+
+        for (; left != 0u; --left) {
+            run_filters_to_bits(filters, &x, output, 1u);
+            x.bits += filters->words;
+            output += pixel_words;
+        }
+        return;
+    }
+    picobnn_conv2d_walk(&layer->shape, layer, input, output, pixel_words, scratch, gather,
+                        bits_of_patch, finish_bits);
 }
 
 void picobnn_xnor_conv2d_scale(const picobnn_xnor_conv2d_layer *layer, const uint32_t *input,
@@ -350,31 +467,35 @@ void picobnn_xnor_conv2d_scale(const picobnn_xnor_conv2d_layer *layer, const uin
 static const uint32_t *dense_bits(const picobnn_xnor_dense_layer *layer, const uint32_t *input,
                                   uint32_t *scratch)
 {
-    const uint32_t channels = layer->channels;
-    bit_writer writer = {scratch, 0u, 0u};
+    picobnn_conv2d_shape row; /* the map as one row of pixels, all under the window */
 
-    if (layer->pixels == 1u || channels % 32u == 0u) {
+    if (layer->pixels == 1u || layer->channels % 32u == 0u) {
         return input;
     }
-    for (uint32_t pixel = layer->pixels; pixel != 0u; --pixel) {
-        append_pixel(&writer, input, 0u, channels);
-        input += (channels + 31u) / 32u;
-    }
-    (void)end_bits(&writer);
+    row.in_height = 1u;
+    row.in_width = (uint16_t)layer->pixels;
+    row.in_channels = (uint16_t)layer->channels;
+    row.kernel_height = row.in_height;
+    row.kernel_width = row.in_width;
+    (void)gather_window(&row, input, 0, 0, 0u, scratch);
     return scratch;
 }
 
 void picobnn_xnor_dense_bits(const picobnn_xnor_dense_layer *layer, const uint32_t *input,
                              uint32_t *output, uint32_t *scratch)
 {
-    run_filters_to_bits(&layer->filters, dense_bits(layer, input, scratch), 1u, output, 1u);
+    const picobnn_xnor_filters *filters = &layer->filters;
+    const patch x = {dense_bits(layer, input, scratch), filters->words, 1u};
+
+    run_filters_to_bits(filters, &x, output, 1u);
 }
 
 void picobnn_xnor_dense_scale(const picobnn_xnor_dense_layer *layer, const uint32_t *input,
                               int32_t *output, uint32_t *scratch)
 {
     const picobnn_xnor_filters *filters = &layer->filters;
+    const patch x = {dense_bits(layer, input, scratch), filters->words, 1u};
 
-    run_filters_to_sums(filters, dense_bits(layer, input, scratch), 1u, output);
+    run_filters_to_sums(filters, &x, output);
     picobnn_scale_sums(output, filters->multipliers, filters->biases, filters->count);
 }

@@ -7,8 +7,9 @@
  *
  * Contract: all pointers are 4-byte aligned; input, output and scratch do not overlap; output is
  * written in full, padding bits as 0. Reentrant.
- * Cycles on Cortex-M4 at -O2, modelled, per 32 multiply-accumulates: 15.8 with 9 words per filter,
- * 13.2 with 18, 11.9 with 196; borders in zero padding take twice as long.
+ * Cycles on Cortex-M4 at -O2, modelled, per 32 multiply-accumulates: 11.9 with 9 words per filter,
+ * 11.0 with 18, 10.3 with 36, 14.5 with 2 words and 11.8 with 32; borders in zero padding take
+ * twice as long.
  */
 #ifndef PICOBNN_XNOR_H
 #define PICOBNN_XNOR_H

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import unpack_words
-from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Tensor
+from picobnn.codegen.pack import store_tensor, unpack_words
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
+from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
-from picobnn.codegen.targets import find_core
+from picobnn.codegen.targets import find_core, load_board
 from picobnn.codegen.vocabulary import (
     ElementKind,
     PadMode,
@@ -25,8 +29,11 @@ from picobnn.codegen.vocabulary import (
     WeightDomain,
     Window,
 )
+from picobnn.harness.emulated import flash_emulated
+from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
+from tests.support.firmware import build_project, needs_emulator
 from tests.support.small_programs import binary_conv2d, binary_dense, bits, input_conv2d, scale, threshold
 
 M4 = find_core("m4")
@@ -75,10 +82,13 @@ def assert_c_equals_reference(programs: list[Program]) -> None:
 
 
 def test_every_count_of_words_and_lanes() -> None:
-    """Fan-ins around 1 to 20 words (groups of nine, three and fewer), filters around whole words."""
-    channels = [1, 31, 32, 33, 64, 65, 95, 96, 97, 160, 256, 289, 320, 353, 600]
+    """Fan-ins around 1 to 36 words (pairs, groups of nine, three and fewer), filters around whole words."""
+    channels = [1, 31, 32, 33, 64, 65, 95, 96, 97, 160, 256, 289, 320, 353, 600, 64, 50, 288, 576, 1152, 1153]
     assert_c_equals_reference(
-        [conv_program(c, o, Window(1, 1), side=3) for c, o in zip(channels, [1, 31, 32, 33, 64] * 3, strict=True)]
+        [
+            conv_program(c, o, Window(1, 1), side=3)
+            for c, o in zip(channels, ([1, 31, 32, 33, 64] * 5)[:21], strict=True)
+        ]
     )
 
 
@@ -100,6 +110,45 @@ def test_pads_pools_and_strides() -> None:
             for pool in pools
         ]
     )
+
+
+@needs_emulator
+@pytest.mark.qemu
+@pytest.mark.parametrize("board_id", ["mps2-an386", "mps2-an385", "mps2-an385-v6m", "mps2-an505"])
+def test_every_loop_on_emulated_boards(board_id: str, tmp_path: Path) -> None:
+    """What the compiler makes of each loop for the core: filters of 2, 9, 18, 36 and other words, both paddings."""
+    program, board = chain_of_loops(), load_board(board_id)
+    plan = make_plan(program, board.target)
+    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
+    images = np.random.default_rng(5).integers(0, 256, (3, 5, 4, 8), dtype=np.uint8)
+    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
+        traces = [trace_image(session, image.tobytes()) for image in images]
+    for step, output in zip(program.steps, run_program(program, images), strict=True):
+        layout = plan.buffers[step.output].layout
+        expected = [zlib.crc32(store_tensor(values, layout)) for values in output]
+        assert [trace[step.input].crc for trace in traces] == expected, step.name
+
+
+def chain_of_loops() -> Program:
+    """Convolutions whose filters have 2, 9, 18, 36, 5 and 10 words, then sums."""
+    rng = np.random.default_rng(11)
+    same, point = Window(3, 3, 1, 1, 1, 1, 1, 1), Window(1, 1)
+    modes = (PadMode.ZERO, PadMode.MINUS_ONE)
+    layers = [(64, point, 0), (64, point, 0), (33, point, 1), (32, same, 0), (32, same, 1), (64, same, 1)]
+    layers += [(64, same, 0), (128, same, 1), (40, same, 0), (17, same, 1), (16, same, 0)]
+    tensors = [Tensor("image", Shape(5, 4, 8), ElementKind.UINT8), Tensor("bits", Shape(5, 4, 64), ElementKind.BIT)]
+    steps: list[Step] = [InputConv2dStep("bits", "b", 0, 1, bits(64, 1, 1, 8), point, None, threshold(64, 200))]
+    for index, (outputs, window, mode) in enumerate(layers, 1):
+        channels = tensors[-1].shape.channels
+        weights = rng.integers(0, 2, (outputs, window.height, window.width, channels)).astype(np.uint8)
+        middle = threshold(outputs, max(1, weights[0].size // 8))
+        steps.append(
+            BinaryConv2dStep(f"conv{index}", "c", index, index + 1, weights, window, modes[mode], None, middle)
+        )
+        tensors.append(Tensor(f"map{index}", Shape(5, 4, outputs), ElementKind.BIT))
+    steps.append(BinaryDenseStep("sums", "s", len(steps), len(steps) + 1, bits(6, 5, 4, 16), scale(6)))
+    tensors.append(Tensor("sums", Shape(1, 1, 6), ElementKind.INT32))
+    return Program("loops", 128, tuple(tensors), tuple(steps))
 
 
 def test_scales_at_borders() -> None:

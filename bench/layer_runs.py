@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a program as real firmware on an emulated board: per step instructions counted, cycles modelled, bytes linked.
+
+Every step's output is compared with the reference through the CRC-32 that the firmware takes of it. An emulator has no
+latency: cycles are modelled at zero wait states, never measured. Used by the benchmarks of this folder.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.emit import render_model, write_sources
+from picobnn.codegen.pack import store_tensor
+from picobnn.codegen.plan import Kernels, Optimize, Plan
+from picobnn.codegen.program import Program, step_macs
+from picobnn.codegen.project import project_facts, render_project
+from picobnn.codegen.select import make_plan
+from picobnn.codegen.strategies import find_strategy
+from picobnn.codegen.targets import Board, load_board
+from picobnn.flow.analyze import boards_of_cores
+from picobnn.harness.emulated import flash_emulated
+from picobnn.harness.vectors import trace_image
+from picobnn.map_file import LinkMap, read_map
+from picobnn.sim.cycles import LayerCost, build_plugin, layer_costs, plugin_argument, read_counts
+from picobnn.sim.reference import run_program
+from picobnn.toolchain import build_firmware
+
+PREFIX = "model"
+TRANSPOSES = "picobnn_transpose"
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """One step of one run.
+
+    ``cycles`` (modelled, None on a core without a model) and ``instructions`` (counted) leave out what turns the input
+    into the strategy's layout; ``transpose_cycles`` holds it. ``code_bytes`` are the linked runtime objects of the
+    strategy, ``table_bytes`` the linked tables of the step; ``scratch_bytes`` the arena bytes of the step alone.
+    ``is_equal``: the output equals the reference, bit for bit.
+    """
+
+    strategy: str
+    macs: int
+    instructions: int
+    cycles: int | None
+    transpose_cycles: int | None
+    table_bytes: int
+    code_bytes: int
+    scratch_bytes: int
+    input_bytes: int
+    output_bytes: int
+    is_equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """One inference. ``flash_bytes`` and ``arena_bytes`` are those of the whole model."""
+
+    board: str
+    core: str
+    steps: tuple[StepFigures, ...]
+    flash_bytes: int
+    arena_bytes: int
+
+
+def board_of(core: str) -> Board:
+    """The emulated board for a core. Raises E_UNKNOWN_CORE, E_UNKNOWN_BOARD."""
+    return load_board(boards_of_cores([core])[0])
+
+
+def plan_for(
+    program: Program,
+    board: Board,
+    kernels: Kernels,
+    optimize: Optimize = Optimize.SPEED,
+    forced: Mapping[int, str] | None = None,
+) -> Plan:
+    """The plan for a board's core. Raises E_NO_STRATEGY."""
+    return make_plan(program, board.target, kernels=kernels, optimize=optimize, forced=forced)
+
+
+def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigures:
+    """Builds the plan's firmware and runs ``image``, uint8 (H, W, C), on the emulated board.
+
+    Raises E_TOOL_MISSING, E_TOOL_FAILED, E_DOES_NOT_FIT, E_EMULATOR_FAILED.
+    """
+    program = plan.program
+    with tempfile.TemporaryDirectory(prefix="picobnn-bench-") as name:
+        folder = Path(name)
+        model = render_model(plan, PREFIX)
+        write_sources((*model, *render_project(board, PREFIX, project_facts(plan), model)), folder / "fw")
+        built = build_firmware(folder / "fw")
+        counts = folder / "counts.txt"
+        plugin = plugin_argument(build_plugin(Path.home() / ".cache" / "picobnn"), counts)
+        with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=plugin) as session:
+            rows = trace_image(session, image.tobytes())
+        costs = layer_costs(read_counts(counts), built.elf, board.target.core, len(program.steps))
+        link_map = read_map(built.map)
+    outputs = run_program(program, image[None])
+    equal = []
+    for row, output, step in zip(rows, outputs, program.steps, strict=True):
+        shape = program.tensors[step.output].shape
+        stored = store_tensor(output.reshape(shape.height, shape.width, -1), plan.buffers[step.output].layout)
+        equal.append(row.crc == zlib.crc32(stored))
+    return RunFigures(
+        board=board.id,
+        core=board.target.core,
+        steps=tuple(_figures(plan, index, costs[index], link_map, equal[index]) for index in range(len(costs))),
+        flash_bytes=_model_flash(link_map),
+        arena_bytes=plan.arena_bytes,
+    )
+
+
+def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equal: bool) -> StepFigures:
+    planned, step = plan.steps[index], plan.program.steps[index]
+    around = [part for part in cost.functions if part.name.startswith(TRANSPOSES)] if planned.transpose_bytes else []
+    stems = {PurePosixPath(file).stem for file in find_strategy(planned.strategy).runtime_files}
+    tables = link_map.by_section(f".rodata.{PREFIX}.")
+    around_cycles = None if cost.cycles is None else sum(part.cycles or 0 for part in around)
+    return StepFigures(
+        strategy=planned.strategy,
+        macs=step_macs(plan.program, step),
+        instructions=cost.instructions - sum(part.instructions for part in around),
+        cycles=None if cost.cycles is None or around_cycles is None else cost.cycles - around_cycles,
+        transpose_cycles=around_cycles,
+        table_bytes=sum(size for table, size in tables.items() if table.startswith(f"{step.name}_")),
+        code_bytes=link_map.flash_bytes(lambda part: part.stem in stems),
+        scratch_bytes=planned.scratch_bytes,
+        input_bytes=plan.buffers[step.input].size_bytes,
+        output_bytes=plan.buffers[step.output].size_bytes,
+        is_equal=is_equal,
+    )
+
+
+def _model_flash(link_map: LinkMap) -> int:
+    from picobnn.map_file import model_memory
+
+    return model_memory(link_map, PREFIX).flash_bytes

@@ -21,6 +21,12 @@
 #define HAVE_ASSEMBLY 0
 #endif
 
+#if HAVE_ASSEMBLY
+/* The assembly knows these. */
+typedef char job_is_ten_words[offsetof(picobnn_rows_job, invert) == 36u ? 1 : -1];
+typedef char selector_is_four_words[offsetof(picobnn_rows_selector, last_flip) == 12u ? 1 : -1];
+#endif
+
 #define PADDING 7u
 
 /* Set bits of `count` words. */
@@ -84,9 +90,13 @@ static picobnn_rows_job make_job(const picobnn_rows_filters *filters, uint32_t *
 
 PICOBNN_INLINE void pad_list(uint32_t *next, uint32_t zero_row)
 {
-    for (uint32_t i = PADDING; i != 0u; --i) {
-        *next++ = zero_row;
-    }
+    next[0] = zero_row;
+    next[1] = zero_row;
+    next[2] = zero_row;
+    next[3] = zero_row;
+    next[4] = zero_row;
+    next[5] = zero_row;
+    next[6] = zero_row;
 }
 
 /* The segment of the list from begin to end; `rows` is the base of its entries. */
@@ -121,13 +131,17 @@ void picobnn_rows_dense_bits(const picobnn_rows_dense_layer *layer, const uint32
     }
 }
 
-/* The lists of the columns under the window, for one row of positions. */
+/* The lists of the columns under the window, for one row of positions. Columns count from the left
+ * padding. */
 typedef struct {
-    const picobnn_rows_conv2d_layer *layer;
     picobnn_rows_selector select;
+    uint32_t pixel_words;
+    uint32_t width; /* of the map */
+    uint32_t pad_left;
+    uint32_t kernel_width;
     uint32_t column_bytes;
     uint32_t outside_selects;      /* padding is -1 and clear bits select */
-    const uint32_t *input;         /* of the first input row under the window */
+    const uint32_t *input;         /* first input row under the window */
     uint32_t above, inside, below; /* kernel rows over the map and over the padding */
     uint32_t *memory;              /* the job's */
     uint32_t *lists;
@@ -149,38 +163,46 @@ static PICOBNN_NOINLINE uint32_t *list_all(uint32_t *next, uint32_t count, uint3
     return next;
 }
 
-/* Builds the list of a column, counted from the left padding. */
+/* The list of a column whose rows start at `row`, where the padding selects rows too; x is its
+ * place on the map or beyond. */
+static PICOBNN_NOINLINE uint32_t *list_padded_column(const window *view, uint32_t *next, uint32_t x,
+                                                     uint32_t row)
+{
+    const uint32_t channels = view->select.row_bytes / 4u;
+
+    if (x >= view->width || view->inside == 0u) {
+        return list_all(next, view->column_bytes / 4u - 1u, row);
+    }
+    next = list_all(next, view->above * channels, row);
+    row += view->above * view->select.row_bytes;
+    next = picobnn_rows_list(next, view->input + x * view->pixel_words, view->inside, row,
+                             &view->select);
+    row += view->inside * view->select.row_bytes;
+    return list_all(next, view->below * channels, row);
+}
+
+/* Builds the list of a column; columns left of the map wrap to large places. */
 PICOBNN_INLINE uint32_t *list_column(const window *view, uint32_t *next, uint32_t column)
 {
-    const picobnn_conv2d_shape *shape = &view->layer->shape;
-    const uint32_t channels = shape->in_channels;
-    const uint32_t x = column - shape->pad_left; /* columns left of the map wrap to large values */
-    const uint32_t row_bytes = view->select.row_bytes;
-    uint32_t row = column * view->column_bytes;
+    const uint32_t x = column - view->pad_left;
+    const uint32_t row = column * view->column_bytes;
 
     if (view->outside_selects) {
-        if (x >= shape->in_width) {
-            return list_all(next, view->layer->filters.segment_rows, row);
-        }
-        next = list_all(next, view->above * channels, row);
+        return list_padded_column(view, next, x, row);
     }
-    row += view->above * row_bytes;
-    if (x < shape->in_width && view->inside != 0u) {
-        next = picobnn_rows_list(next, view->input + x * ((channels + 31u) / 32u), view->inside,
-                                 row, &view->select);
+    if (x >= view->width || view->inside == 0u) {
+        return next;
     }
-    if (view->outside_selects) {
-        next = list_all(next, view->below * channels, row + view->inside * row_bytes);
-    }
-    return next;
+    return picobnn_rows_list(next, view->input + x * view->pixel_words, view->inside,
+                             row + view->above * view->select.row_bytes, &view->select);
 }
 
 /* Stands at the row of positions whose windows begin at input row `top`, in front of the first. */
-static void start_row(window *view, const uint32_t *input, int32_t top)
+static void start_row(window *view, const picobnn_conv2d_shape *shape, const uint32_t *input,
+                      int32_t top)
 {
-    const picobnn_conv2d_shape *shape = &view->layer->shape;
     const picobnn_span rows = picobnn_clip(top, shape->kernel_height, shape->in_height);
-    const uint32_t pitch = shape->in_width * ((shape->in_channels + 31u) / 32u);
+    const uint32_t pitch = view->width * view->pixel_words;
 
     view->above = shape->kernel_height;
     view->inside = 0u;
@@ -199,7 +221,7 @@ static void start_row(window *view, const uint32_t *input, int32_t top)
  * of selected rows. */
 static PICOBNN_NOINLINE uint32_t move_window(window *view, uint32_t left)
 {
-    const uint32_t count = view->layer->filters.segments;
+    const uint32_t count = view->kernel_width;
     const uint32_t column_bytes = view->column_bytes;
     const uint32_t base = 0u - left * column_bytes;
     uint32_t column = view->next > left ? view->next : left;
@@ -256,15 +278,14 @@ PICOBNN_INLINE void merge_position(const picobnn_rows_conv2d_layer *layer, const
 
 /* Runs the positions of accumulator row y that a pool window covers; merges them into the row of
  * output pixels. Without a pool they are the output pixels. */
-static void add_row(window *view, picobnn_rows_job *job, uint32_t y, uint32_t *output)
+static void add_row(const picobnn_rows_conv2d_layer *layer, window *view, picobnn_rows_job *job,
+                    uint32_t y, uint32_t is_pooled, uint32_t *output)
 {
-    const picobnn_rows_conv2d_layer *layer = view->layer;
     const picobnn_rows_filters *filters = &layer->filters;
     const picobnn_conv2d_shape *shape = &layer->shape;
     const uint32_t *starts = job->starts;
     uint32_t *const words = job->words;
     const uint32_t groups = filters->groups;
-    const uint32_t is_pooled = shape->pool_height != 1u || shape->pool_width != 1u;
     uint32_t left = 0u;
     uint32_t pixels = shape->out_width;             /* left to do */
     int32_t begin = -(int32_t)shape->pool_pad_left; /* of the next output pixel's pool window */
@@ -310,16 +331,20 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
 {
     const picobnn_conv2d_shape *shape = &layer->shape;
     const picobnn_rows_filters *filters = &layer->filters;
+    const uint32_t is_pooled = shape->pool_height != 1u || shape->pool_width != 1u;
     const uint32_t row_words = shape->out_width * filters->groups;
     const uint32_t pixel_words = (shape->in_channels + 31u) / 32u;
     picobnn_rows_job job;
     window view;
     int32_t pool_top = -(int32_t)shape->pool_pad_top;
 
-    view.layer = layer;
     view.select = make_selector(filters, input, (uint32_t)shape->in_height * shape->in_width,
                                 shape->in_channels);
     view.select.gap_bytes = 4u * (shape->in_width - 1u) * pixel_words;
+    view.pixel_words = pixel_words;
+    view.width = shape->in_width;
+    view.pad_left = shape->pad_left;
+    view.kernel_width = shape->kernel_width;
     view.outside_selects = layer->pad_is_zero ? 0u : view.select.flip;
     view.column_bytes = 4u * (filters->segment_rows + 1u);
     view.memory = scratch;
@@ -331,12 +356,14 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
     for (uint32_t out_y = shape->out_height; out_y != 0u; --out_y) {
         const picobnn_span rows = picobnn_clip(pool_top, shape->pool_height, shape->map_height);
 
-        for (uint32_t i = 0u; i < row_words; ++i) {
-            output[i] = 0u;
+        if (is_pooled) {
+            for (uint32_t i = 0u; i < row_words; ++i) {
+                output[i] = 0u;
+            }
         }
         for (int32_t y = rows.begin; y < rows.end; ++y) {
-            start_row(&view, input, y * shape->stride_y - shape->pad_top);
-            add_row(&view, &job, (uint32_t)y, output);
+            start_row(&view, shape, input, y * shape->stride_y - shape->pad_top);
+            add_row(layer, &view, &job, (uint32_t)y, is_pooled, output);
         }
         if (filters->final_flips != NULL) {
             for (uint32_t x = 0u; x < shape->out_width; ++x) {

@@ -18,6 +18,8 @@
  * Maps are "channel words": per pixel ceil(C / 32) words, channel c at bit c % 32 of word c / 32,
  * padding bits 0. Contract: all pointers are 4-byte aligned; input, output and scratch do not
  * overlap; output is written in full, padding bits as 0. Reentrant.
+ * Cycles at half set bits, modelled, per 32 multiply-accumulates, Cortex-M4 and M0+: 3x3 32-32 on
+ * 16x16 6.6 and 8.8, 3x3 128-128 on 8x8 3.9 and 5.0, dense 1024-256 4.7 and 6.0.
  */
 #ifndef PICOBNN_ROWS_H
 #define PICOBNN_ROWS_H
@@ -96,9 +98,8 @@ uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t coun
 /* Segments stand in scratch as three words each: byte offset of a list from `memory`; its end less
  * 64, modulo 2^32, the length being a multiple of 8 words; what is added to all its entries, as
  * byte offset from `weights`. A 0 ends the segments.
- */
-
-/* What the adder does: for every group, start + the selected rows + addend, bit-sliced; the sign,
+ *
+ * What the adder does: for every group, start + the selected rows + addend, bit-sliced; the sign,
  * xored with `invert`, goes to words[group]. The assembly knows the order of the fields. */
 typedef struct {
     const uint32_t *memory; /* the segments stand here */

@@ -6,7 +6,7 @@
  *                                 const picobnn_rows_selector *select);
  *
  * Contract as in picobnn_rows.h; all pointers 4-byte aligned, no word beyond lists, rows and starts
- * is read. 108 bytes of stack.
+ * is read. 128 bytes of stack.
  *
  * Identity: a full adder of 5 operations without a temporary. For one bit, with h = a ^ b:
  *     b ^= a        h
@@ -16,14 +16,15 @@
  *     a |= b        (a & b) | (h & s), the carry
  * 16 rows go through 8 adders of weight 1, 4 of weight 2, 2 of weight 4 and 1 of weight 8, and leave
  * one carry of weight 16, which is stored. When all rows are in, the same code adds the carries up.
- * Lists are multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder.
+ * Lists are multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder. Carries are
+ * filled up to a multiple of 4: a rest of 4 leaves its carry to two.
  *
  * Registers while rows are added: r2, r3, r8, r9 the counter's planes of weight 1, 2, 4, 8;
  * r4 to r7 rows; r10, r11 carries of weight 4 and 8 on hold; r0 list; r1 rows of the segment;
  * r12 next carry; lr end of the list less 16 rows.
  *
  * Cortex-M0+, modelled: 143 cycles per 16 rows (list and rows 4 x 13, 75 operations, 11 moves,
- * store, loop), about 330 per group beside that; lists: 4 to 8 per bit.
+ * store, loop), about 290 per group beside that; lists: 4 to 5 per bit.
  */
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
@@ -90,13 +91,24 @@
     mov r8, r6
 .endm
 
-/* r5 = r9 & r4, r9 ^= r4: a carry of weight 8 without a partner. */
-.macro half_adder
-    mov r6, r9
+/* r5 = s & r4, s ^= r4: a carry without a partner. */
+.macro half_adder s
+    mov r6, \s
     movs r5, r4
     ands r5, r6
     eors r6, r4
-    mov r9, r6
+    mov \s, r6
+.endm
+
+/* r1 = carry of the plane in r2 and the next bit of the addend, which is bit 0 of the complement in
+ * r0: with the bit as a mask m, (r2 & m) | (r1 & (r2 ^ m)). */
+.macro add_addend
+    lsrs r0, r0, #1
+    sbcs r3, r3
+    eors r3, r2
+    bics r2, r3
+    ands r1, r3
+    orrs r1, r2
 .endm
 
     .section .text.picobnn_rows_add, "ax", %progbits
@@ -158,7 +170,7 @@ picobnn_rows_add:
     cmp r0, lr
     beq .Lsegment_done
     add_8 0
-    half_adder
+    half_adder r9
     mov r6, r12
     stmia r6!, {r5}
     mov r12, r6
@@ -202,18 +214,27 @@ picobnn_rows_add:
     mov r4, r12
     subs r5, r4, r0
     movs r6, #0
-    movs r7, #28
+    movs r7, #12
     b 4f
 3:  stmia r4!, {r6}
     adds r5, #4
 4:  tst r5, r7
     bne 3b
     mov r12, r4
+    subs r4, #32
+    mov lr, r4
     b .Lcarries_left
+
+.Lfour_carries:
+    add_4 1
+    half_adder r8
+    movs r4, r5
+    b .Lhigh
 
 .Leight_carries:
     add_8 1
-    half_adder
+.Lhigh: /* r4 carry of weight 128 */
+    half_adder r9
     ldr r4, [sp, #ABOVE]
     add r1, sp, #HIGH
     b 6f
@@ -227,8 +248,10 @@ picobnn_rows_add:
 6:  cmp r4, #0
     bne 5b
 .Lcarries_left:
+    cmp r0, lr
+    bls .Leight_carries
     cmp r0, r12
-    bne .Leight_carries
+    bne .Lfour_carries
 
     /* The sign of the count plus the addend: the carry of each plane, then the last plane. The
      * complement of the addend turns SBC's borrow into a mask. */
@@ -239,22 +262,25 @@ picobnn_rows_add:
     ldr r5, [sp, #JOB]
     ldr r0, [r5, #JOB_ADDEND]
     mvns r0, r0
-    movs r1, #0
     ldr r4, [sp, #STARTS]
     ldr r2, [r4]
-    add r4, sp, #LOW
-    ldr r6, [r5, #JOB_PLANES]
-    subs r6, #1
-7:  lsrs r0, r0, #1
-    sbcs r3, r3
-    eors r3, r2
-    bics r2, r3
-    ands r1, r3
-    orrs r1, r2
+    lsrs r0, r0, #1
+    sbcs r1, r1
+    ands r1, r2
+.irp plane, 0, 1, 2, 3, 4, 5, 6
+    ldr r2, [sp, #LOW + 4 * \plane]
+    add_addend
+.endr
+    ldr r2, [sp, #LOW + 28]
+    ldr r6, [sp, #ABOVE]
+    cmp r6, #0
+    beq 8f
+    add r4, sp, #HIGH
+7:  add_addend
     ldmia r4!, {r2}
     subs r6, #1
     bne 7b
-    lsrs r0, r0, #1
+8:  lsrs r0, r0, #1
     sbcs r3, r3
     eors r1, r2
     eors r1, r3

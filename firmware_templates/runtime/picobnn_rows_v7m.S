@@ -6,7 +6,7 @@
  *                                 const picobnn_rows_selector *select);
  *
  * Contract as in picobnn_rows.h; all pointers 4-byte aligned, no word beyond lists, rows and starts
- * is read. 104 bytes of stack.
+ * is read. 108 bytes of stack.
  *
  * Identity: a full adder of 5 operations without a temporary. For one bit, with h = a ^ b:
  *     b ^= a        h
@@ -16,7 +16,8 @@
  *     a |= b        (a & b) | (h & s), the carry
  * 16 rows go through 8 adders of weight 1, 4 of weight 2, 2 of weight 4 and 1 of weight 8, and leave
  * one carry of weight 16, which is stored. When all rows are in, the same code adds the carries up.
- * Lists are multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder.
+ * Lists are multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder. Carries are
+ * filled up to a multiple of 4: a rest of 4 leaves its carry to two.
  *
  * Registers while rows are added: r4 to r7 the counter's planes of weight 1, 2, 4, 8;
  * r0 to r3, r10, r11 rows; r8 list; r9 rows of the segment; r12 next carry; lr end of the list less
@@ -182,14 +183,26 @@ picobnn_rows_add:
     b 4f
 3:  str r1, [r12], #4
     adds r2, #4
-4:  tst r2, #28
+4:  tst r2, #12
     bne 3b
+    sub lr, r12, #32
     b .Lcarries_left
+
+.Lfour_carries:
+    load_4 r0, r1, r2, r3, 1
+    add_4 r0, r1, r2, r3
+    and r1, r6, r0
+    eors r6, r6, r0
+    and r0, r7, r1
+    eors r7, r7, r1
+    mov r1, r0
+    b .Lhigh
 
 .Leight_carries:
     add_8 1
     and r1, r7, r0
     eors r7, r7, r0
+.Lhigh: /* r1 carry of weight 256 */
     cbz r1, .Lcarries_left
     movs r3, r11
     beq .Lcarries_left
@@ -202,8 +215,10 @@ picobnn_rows_add:
     subs r3, #1
     bne 5b
 .Lcarries_left:
+    cmp r8, lr
+    bls .Leight_carries
     cmp r8, r12
-    bne .Leight_carries
+    bne .Lfour_carries
 
     /* The sign of the count plus the addend: the carry of each plane, then the last plane. */
     ldr r2, [sp, #JOB]

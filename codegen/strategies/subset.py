@@ -49,7 +49,9 @@ class SubsetStrategy:
         "picobnn_conv2d.h",
         "picobnn_subset.h",
         "picobnn_subset.c",
+        "picobnn_subset_cores.c",
         "picobnn_subset_cores.h",
+        "picobnn_subset_v6m.S",
         "picobnn_subset_v7m.S",
     )
     header: str = "picobnn_subset.h"

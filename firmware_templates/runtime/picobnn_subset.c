@@ -2,13 +2,9 @@
  * picobnn subset kernel. Contracts and the idea stand in the header.
  *
  * A "pair" is two neighbouring columns of the accumulator map, one per 16-bit lane; a step of the
- * walk computes all filters on a pair in two map rows. The filters write their compares in blocks
- * of 16, because a lane has 16 bits.
+ * walk computes all filters on a pair in two map rows.
  */
-#include "picobnn_subset.h"
 #include "picobnn_subset_cores.h"
-
-#define BLOCK 16u
 
 /* Which windows a function serves. */
 typedef enum { ANY, THIN, WIDE } window_kind;
@@ -149,37 +145,6 @@ typedef struct {
     uint32_t *places; /* ANY: of the tables of every field */
 } work_area;
 
-/* Bits 15 and 31 of two lane sums, shifted into the compares. */
-PICOBNN_INLINE uint32_t shift_in_lanes(uint32_t bits, uint32_t sums)
-{
-    return (bits >> 1) | (sums & 0x80008000u);
-}
-
-/* The compares of one filter in two map rows. */
-PICOBNN_INLINE void take_compares(uint32_t first, uint32_t second, uint32_t *upper, uint32_t *lower,
-                                  ending end)
-{
-    if (end == HALVED) {
-        *upper = shift_in_lanes(*upper, first | second);
-    } else {
-        *upper = shift_in_lanes(*upper, first);
-        *lower = shift_in_lanes(*lower, second);
-    }
-}
-
-/* Ends a block of `count` filters. */
-PICOBNN_INLINE uint32_t *write_compares(uint32_t *bits, uint32_t upper, uint32_t lower,
-                                        uint32_t count, ending end)
-{
-    *bits++ = upper >> (BLOCK - count);
-    if (end != HALVED) {
-        *bits++ = lower >> (BLOCK - count);
-    }
-    return bits;
-}
-
-#define FIELDS 6u /* per word of indices */
-
 /* Where each field finds its table, in words from `tables`: for the upper map row, then for the
  * lower one. Fields that only fill the last word find the 0 behind the tables. */
 PICOBNN_INLINE void write_places(const picobnn_subset_conv2d_layer *layer, const work_area *work,
@@ -187,7 +152,7 @@ PICOBNN_INLINE void write_places(const picobnn_subset_conv2d_layer *layer, const
 {
     const uint32_t *row = work->rows;
     uint32_t *place = work->places;
-    uint32_t *const end = place + 2u * FIELDS * layer->index_words;
+    uint32_t *const end = place + 2u * PICOBNN_SUBSET_FIELDS * layer->index_words;
 
     for (uint32_t ky = layer->shape.kernel_height; ky != 0u; --ky) {
         uint32_t upper = row[0], lower = row[layer->shape.stride_y];
@@ -205,127 +170,15 @@ PICOBNN_INLINE void write_places(const picobnn_subset_conv2d_layer *layer, const
     }
 }
 
-/* The entries of a field for both map rows. */
-PICOBNN_INLINE void add_places(uint32_t *first, uint32_t *second, const uint32_t *tables,
-                               const uint32_t *place, uint32_t field)
-{
-    *first += tables[place[0] + field];
-    *second += tables[place[1] + field];
-}
-
-/* Filters of any window. */
-PICOBNN_INLINE void run_any(const picobnn_subset_conv2d_layer *layer, const work_area *work,
-                            ending end)
-{
-    const uint32_t *const tables = work->tables;
-    const uint32_t *next = layer->filters;
-    uint32_t *bits = work->bits;
-
-    for (uint32_t left = layer->count; left != 0u;) {
-        const uint32_t count = left < BLOCK ? left : BLOCK;
-        uint32_t upper = 0u, lower = 0u;
-
-        for (uint32_t filter = count; filter != 0u; --filter) {
-            const uint32_t *place = work->places;
-            const uint32_t *offset = next + layer->index_words;
-            uint32_t first = *offset, second = first;
-
-            while (next != offset) {
-                const uint32_t indices = *next++;
-
-                add_places(&first, &second, tables, place, indices & 31u);
-                add_places(&first, &second, tables, place + 2, (indices >> 5) & 31u);
-                add_places(&first, &second, tables, place + 4, (indices >> 10) & 31u);
-                add_places(&first, &second, tables, place + 6, (indices >> 15) & 31u);
-                add_places(&first, &second, tables, place + 8, (indices >> 20) & 31u);
-                add_places(&first, &second, tables, place + 10, indices >> 25);
-                place += 2u * FIELDS;
-            }
-            ++next;
-            take_compares(first, second, &upper, &lower, end);
-        }
-        bits = write_compares(bits, upper, lower, count, end);
-        left -= count;
-    }
-}
-
-#if !PICOBNN_SUBSET_V7M
-/* The entries of a field for both map rows. */
-PICOBNN_INLINE void add_field(uint32_t *first, uint32_t *second, const uint32_t *one,
-                              const uint32_t *other, uint32_t field)
-{
-    *first += one[field];
-    *second += other[field];
-}
-
-/* Filters with three kernel rows. */
-PICOBNN_INLINE void run_three_rows(const uint32_t *tables, const uint32_t *rows,
-                                   const uint32_t *filters, uint32_t count, uint32_t *bits,
-                                   uint32_t is_wide, ending end)
-{
-    const uint32_t *a = tables + rows[0], *b = tables + rows[1];
-    const uint32_t *c = tables + rows[2], *d = tables + rows[3];
-
-    while (count != 0u) {
-        const uint32_t block = count < BLOCK ? count : BLOCK;
-        uint32_t upper = 0u, lower = 0u;
-
-        for (uint32_t filter = block; filter != 0u; --filter) {
-            const uint32_t indices = filters[0];
-            uint32_t first = filters[1], second = filters[1];
-
-            filters += 2;
-            if (is_wide) {
-                add_field(&first, &second, a, b, indices & 15u);
-                add_field(&first, &second, a, b, (indices >> 4) & 63u);
-                add_field(&first, &second, b, c, (indices >> 10) & 15u);
-                add_field(&first, &second, b, c, (indices >> 14) & 63u);
-                add_field(&first, &second, c, d, (indices >> 20) & 15u);
-                add_field(&first, &second, c, d, indices >> 24);
-            } else {
-                add_field(&first, &second, a, b, indices & 31u);
-                add_field(&first, &second, b, c, (indices >> 5) & 31u);
-                add_field(&first, &second, c, d, indices >> 10);
-            }
-            take_compares(first, second, &upper, &lower, end);
-        }
-        bits = write_compares(bits, upper, lower, block, end);
-        count -= block;
-    }
-}
-
-void picobnn_subset_thin(const uint32_t *tables, const uint32_t *rows, const uint32_t *filters,
-                         uint32_t count, uint32_t *bits)
-{
-    run_three_rows(tables, rows, filters, count, bits, 0u, PLAIN);
-}
-
-void picobnn_subset_thin_halved(const uint32_t *tables, const uint32_t *rows,
-                                const uint32_t *filters, uint32_t count, uint32_t *bits)
-{
-    run_three_rows(tables, rows, filters, count, bits, 0u, HALVED);
-}
-
-void picobnn_subset_wide(const uint32_t *tables, const uint32_t *rows, const uint32_t *filters,
-                         uint32_t count, uint32_t *bits)
-{
-    run_three_rows(tables, rows, filters, count, bits, 1u, PLAIN);
-}
-
-void picobnn_subset_wide_halved(const uint32_t *tables, const uint32_t *rows,
-                                const uint32_t *filters, uint32_t count, uint32_t *bits)
-{
-    run_three_rows(tables, rows, filters, count, bits, 1u, HALVED);
-}
-#endif
-
 PICOBNN_INLINE void run_filters(const picobnn_subset_conv2d_layer *layer, const work_area *work,
                                 window_kind kind, ending end)
 {
     const uint32_t even = (layer->count + 1u) & ~1u;
 
-    if (kind == ANY) {
-        run_any(layer, work, end);
+    if (kind == ANY && end == HALVED) {
+        picobnn_subset_any_halved(layer, work->tables, work->places, work->bits);
+    } else if (kind == ANY) {
+        picobnn_subset_any(layer, work->tables, work->places, work->bits);
     } else if (kind == THIN && end == HALVED) {
         picobnn_subset_thin_halved(work->tables, work->rows, layer->filters, even, work->bits);
     } else if (kind == THIN) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  * picobnn subset kernel, inner loops for Armv7-M and Armv8-M mainline. Contracts and formats stand
- * in picobnn_subset_cores.h and picobnn_subset.h; other cores run the C of picobnn_subset.c.
+ * in picobnn_subset_cores.h and picobnn_subset.h.
  *
  * Identity. A table entry holds the signed sum of some taps of one image row, in two 16-bit lanes
  * for two neighbouring positions. Per filter and map row:
@@ -15,7 +15,7 @@
  * it falls into the carry after the last filter of a block. Stack: filters left, where to write.
  *
  * Cycles per pair of filters, that is 8 compares, Cortex-M4, zero wait states: wide 81, wide_halved
- * 77, thin 47, thin_halved 43; per block about 20 more.
+ * 79, thin 48, thin_halved 45; per block about 30 more.
  */
 #include "picobnn_subset_cores.h"
 

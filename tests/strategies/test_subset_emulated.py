@@ -56,5 +56,9 @@ def test_every_class_equals_the_reference(board_id: str, channels: int, zero_poi
         layer_costs(marked[: (index + 1) * (count + 1)], built.elf, board.target.core, count)
         for index in range(len(batch))
     ]
-    assert all(run == runs[0] for run in runs)
-    assert all(cost.cycles is not None for cost in runs[0])
+    for step in range(count):
+        # A timer's interrupt inside a step hides the price of one branch, and is told.
+        undisturbed = [run[step] for run in runs if run[step].interrupted == 0]
+        assert len(undisturbed) >= 3
+        assert undisturbed == undisturbed[:1] * len(undisturbed), program.steps[step].name
+        assert undisturbed[0].cycles is not None

@@ -150,9 +150,9 @@ def _filter_tables(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> Filter
         found = make_list(np.sort(places[weights == int(adds_set[index])]), zeros)
         groups, rest = divmod(len(found.entries), GROUP)
         has_rest = int(rest > 0)
-        head = (groups - 1 & 0xFF) << 24 | (groups + has_rest & 0xFF) << 16 | has_rest << 15
         most = max(most, groups + has_rest)
-        records += [head | int(limits[index, 0]), (found.begin & 0xFFFF) << 16 | 4 * found.advance]
+        head = (groups - 1 & 0xFF) << 24 | (groups & 0xFF) << 16 | 4 * found.advance
+        records += [head, (found.begin & 0xFFFF) << 16 | has_rest << 15 | int(limits[index, 0])]
         lists.append(found.entries)
     lists.append(np.zeros(LIST_END, np.uint8))
     return FilterTables(np.array(records, np.uint32), np.concatenate(lists), limits.reshape(-1).astype(np.uint16), most)

@@ -111,7 +111,7 @@ class PlanesStrategy:
         whole = columns == -(-shape.width // window.stride_x)
         pieces = 0 if whole else min(rows * columns, 32 * blocks) // columns + blocks
         classes = tap_classes(step, shape)
-        heads = filter_tables(step, shape, _flips(step)[0]).filters[::2].astype(np.int64)
+        heads = filter_tables(step, shape, _flips(step)[0]).filters.reshape(-1, 2).astype(np.int64)
         kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
         compares = sum(len(np.unique(kinds[first : first + 32])) for first in range(0, len(kinds), 32))
         phased = window.stride_y * window.stride_x > 1
@@ -124,8 +124,8 @@ class PlanesStrategy:
             CostTerm.always("piece", pieces * taps * shape.channels),
             CostTerm.always("counted", blocks * block_words(step) // GROUP),
             CostTerm.always("filter", blocks * filters),
-            CostTerm.always("group", blocks * int(((heads >> 24) + 1).sum())),
-            CostTerm.always("half_group", blocks * int((heads >> 15 & 1).sum())),
+            CostTerm.always("group", blocks * int(((heads[:, 0] >> 24) + 1).sum())),
+            CostTerm.always("half_group", blocks * int((heads[:, 1] >> 15 & 1).sum())),
             CostTerm.always("compare", filters * compares if len(classes.inside) > 1 else 0),
             CostTerm.always("phase", shape.channels * shape.height * window.stride_x * phased),
             CostTerm.always("pooled", filters * output.height * pool.height * pool.width if pool is not None else 0),
@@ -169,10 +169,10 @@ class PlanesStrategy:
             numbers=(
                 *shape_numbers(step, shape, program.tensors[step.output].shape),
                 ("count", len(step.weights)),
-                ("words", block_words(step)),
                 ("classes", classes),
             ),
             pointers=tuple(pointers.items()),
+            limited=(("words", block_words(step), "PICOBNN_PLANES_MAX_WORDS"),),
         )
 
 

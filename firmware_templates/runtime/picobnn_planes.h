@@ -11,6 +11,8 @@
  *
  * Contract: all pointers are 4-byte aligned; input, output and scratch do not overlap; output is
  * written in full, padding bits as 0. Reentrant. Time depends on the layer, never on the input.
+ * Cycles on Cortex-M4, modelled, per 32 multiply-accumulates with padding of -1: 4.9 for 3x3x32
+ * filters on 32 channels out, 4.2 for 3x3x64 on 64, 4.0 for 3x3x128 on 128, 5.3 for 1x1x64 on 128.
  */
 #ifndef PICOBNN_PLANES_H
 #define PICOBNN_PLANES_H
@@ -25,6 +27,7 @@ extern "C" {
  * the first tap stands a zero word. Taps go down the columns of the window. */
 #define PICOBNN_PLANES_RUN 96u
 #define PICOBNN_PLANES_MAX_BITS 12u
+#define PICOBNN_PLANES_MAX_WORDS 4096u
 
 /* Pixels of a block that lie alike in the map: which taps fall into the padding. */
 typedef struct {
@@ -34,10 +37,10 @@ typedef struct {
 
 /* What a core works on: all filters on the words of one block. Offsets are known to the assembly.
  *
- * A filter is two words and a list. Word 0: bits 31..24 groups of 16 entries - 1; 23..16 groups
- * with the group of 8; 15 a group of 8 follows; 13..1 constant; 0 halves round up where X is odd.
- * Word 1: bits 31..16 first word of the window of indices, signed; 15..0 bytes by which the window
- * advances per group. A list entry is a byte: the word's place in the window. */
+ * A filter is two words and a list. Word 0: bits 31..24 groups of 16 entries - 1; 23..16 groups;
+ * 15..0 bytes by which the window of indices advances per group. Word 1: bits 31..16 first word of
+ * the window, signed; 15 a group of 8 follows; 13..1 constant; 0 halves round up where X is odd.
+ * A list entry is a byte: the word's place in the window. */
 typedef struct {
     uint32_t start[PICOBNN_PLANES_MAX_BITS]; /* 0: bit planes of -floor(X / 2) - 1 */
     uint32_t even;                           /* 48: pixels whose X is even */

@@ -74,7 +74,7 @@ PICOBNN_INLINE void run_filters(const picobnn_planes_pass *pass, uint32_t bits,
     uint32_t *output = pass->output;
 
     for (uint32_t left = pass->count; left != 0u; --left, filter += 2) {
-        const int32_t advance = (int32_t)(filter[1] & 0xFFFFu) / 4;
+        const int32_t advance = (int32_t)(filter[0] & 0xFFFFu) / 4;
         int32_t window = (int32_t)(filter[1] >> 16) - ((filter[1] >> 31) != 0u ? 65536 : 0);
         uint32_t counters[PICOBNN_PLANES_MAX_BITS];
         uint32_t result = 0u;
@@ -90,7 +90,7 @@ PICOBNN_INLINE void run_filters(const picobnn_planes_pass *pass, uint32_t bits,
             list += 16;
             window += advance;
         }
-        if ((filter[0] >> 15 & 1u) != 0u) {
+        if ((filter[1] >> 15 & 1u) != 0u) {
             add_carry(counters, bits, 3u, add_eight_of(counters, pass->words, window, list));
             list += 8;
         }
@@ -100,7 +100,7 @@ PICOBNN_INLINE void run_filters(const picobnn_planes_pass *pass, uint32_t bits,
             }
             limits += pass->limit_step / 2u;
         } else {
-            result = compare(counters, bits, filter[0] & 0x3FFFu, pass->even);
+            result = compare(counters, bits, filter[1] & 0x3FFFu, pass->even);
         }
         *output = result;
         output += pass->output_step / 4u;

@@ -17,6 +17,8 @@ from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
+    MAX_COUNTER_BITS,
+    MAX_WORDS,
     RUN,
     WINDOW,
     block_words,
@@ -132,6 +134,8 @@ def test_places() -> None:
     assert np.diff(zeros).max() <= RUN + 1 < WINDOW / 2
     text = runtime_text("picobnn_planes.h")
     assert f"#define PICOBNN_PLANES_RUN {RUN}u\n" in text
+    assert f"#define PICOBNN_PLANES_MAX_WORDS {MAX_WORDS}u\n" in text
+    assert f"#define PICOBNN_PLANES_MAX_BITS {MAX_COUNTER_BITS}u\n" in text
 
 
 def test_classes_of_zero_padding() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jinja2
@@ -16,19 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn import __version__
+from picobnn.codegen._table_views import TableView, literal_rows, table_view
 from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.c_text import comment_text
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Buffer, Layout, Plan, PlannedStep
 from picobnn.codegen.program import BinaryDenseStep, Program, Step, step_macs
-from picobnn.codegen.strategies import LayerView, Table, find_strategy, table_bytes
+from picobnn.codegen.strategies import LayerView, find_strategy, table_bytes
 from picobnn.codegen.vocabulary import PoolStage, Scale
 from picobnn.errors import ErrorId, PicobnnError
 
 RUNTIME_VERSION = 1
 ARENA_ALIGN = 4
 TRANSPOSE_HEADER = "picobnn_transpose.h"
-ROW_WIDTH = 92
 C_KEYWORDS = "auto break case char const continue default do double else enum extern float for goto if inline int long"
 C_KEYWORDS += " register restrict return short signed sizeof static struct switch typedef union unsigned void volatile"
 C_KEYWORDS += " while class new delete this template namespace operator private public protected"
@@ -56,16 +56,6 @@ class Accessor:
     name: str
     c_type: str
     comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class TableView:
-    symbol: str
-    c_type: str
-    length: int
-    section: str
-    comment: str
-    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +115,7 @@ def model_view(
         layer = strategy.view(step, program, f"{symbol}_layer", names)
         descriptor = templates[strategy.name].render(layer=layer).strip()
         steps.append(_step_view(plan, planned.step, layer, descriptor))
-        tables += [_table_view(table, names[table.role], prefix, step) for table in step_tables]
+        tables += [table_view(table, names[table.role], prefix, step) for table in step_tables]
         contents += [table.to_bytes() for table in step_tables]
     image, result = plan.buffers[0], plan.buffers[program.steps[-1].output]
     return ModelView(
@@ -137,7 +127,7 @@ def model_view(
         constants=_constants(plan),
         accessors=_accessors(result),
         self_tests=(prefix,) if has_self_test else (),
-        hash_rows=_rows([f"0x{byte:02X}u" for byte in model_hash(program)]),
+        hash_rows=literal_rows([f"0x{byte:02X}u" for byte in model_hash(program)]),
         steps=tuple(steps),
         tables=tuple(tables),
         weights_crc=f"0x{zlib.crc32(b''.join(contents)):08X}",
@@ -161,7 +151,7 @@ def self_test_view(plan: Plan, golden: GoldenVector) -> SelfTestView:
     shape = program.output.shape
     stored = store_tensor(golden.output.reshape(shape.height, shape.width, shape.channels), result.layout)
     image = np.ascontiguousarray(golden.image, np.uint8).reshape(-1)
-    return SelfTestView(_rows([f"{value}u" for value in image.tolist()]), f"0x{zlib.crc32(stored):08X}")
+    return SelfTestView(literal_rows([f"{value}u" for value in image.tolist()]), f"0x{zlib.crc32(stored):08X}")
 
 
 def check_prefix(prefix: str) -> None:
@@ -306,42 +296,3 @@ def _headers(plan: Plan) -> tuple[str, ...]:
 def _address(buffer: Buffer) -> str:
     cast = "(int32_t *)" if buffer.layout is Layout.HWC_INT32 else ""
     return f"{cast}&words[{buffer.offset_bytes // 4}]"
-
-
-def _table_view(table: Table, symbol: str, prefix: str, step: Step) -> TableView:
-    values = table.values
-    return TableView(
-        symbol=symbol,
-        c_type=table.c_type,
-        length=values.size,
-        section=f".rodata.{prefix}.{symbol.removeprefix(prefix + '_')}",
-        comment=comment_text(f"{step.name}: {table.role}, {_range(table, step)}"),
-        rows=_rows([_literal(value, table.c_type) for value in values.tolist()]),
-    )
-
-
-def _range(table: Table, step: Step) -> str:
-    filters = len(step.weights)
-    if table.role == "weights":
-        return f"{filters} filters of {table.values.size // filters} words"
-    if table.role == "flips":
-        return f"{filters} bits"
-    return f"{table.values.min()} to {table.values.max()}"
-
-
-def _literal(value: int, c_type: str) -> str:
-    if c_type == "uint32_t":
-        return f"0x{value:08X}u"
-    return "INT32_MIN" if value == np.iinfo(np.int32).min else str(value)
-
-
-def _rows(literals: Iterable[str]) -> tuple[str, ...]:
-    """Comma-separated literals in lines of at most ROW_WIDTH characters."""
-    rows: list[str] = []
-    row = ""
-    for literal in literals:
-        if row and len(row) + len(literal) + 2 > ROW_WIDTH:
-            rows.append(row)
-            row = ""
-        row += f"{' ' if row else ''}{literal},"
-    return (*rows, row)

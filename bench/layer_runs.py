@@ -28,7 +28,7 @@ from picobnn.codegen.targets import Board, load_board
 from picobnn.flow.analyze import boards_of_cores
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
-from picobnn.map_file import LinkMap, read_map
+from picobnn.map_file import LinkMap, model_memory, read_map
 from picobnn.sim.cycles import LayerCost, build_plugin, layer_costs, plugin_argument, read_counts
 from picobnn.sim.reference import run_program
 from picobnn.toolchain import build_firmware
@@ -42,7 +42,7 @@ class StepFigures:
     """One step of one run.
 
     ``cycles`` (modelled, None on a core without a model) and ``instructions`` (counted) leave out what turns the input
-    into the strategy's layout; ``transpose_cycles`` holds it. ``code_bytes`` are the linked runtime objects of the
+    into the strategy's layout; ``transpose_*`` hold it. ``code_bytes`` are the linked runtime objects of the
     strategy, ``table_bytes`` the linked tables of the step; ``scratch_bytes`` the arena bytes of the step alone.
     ``is_equal``: the output equals the reference, bit for bit.
     """
@@ -52,6 +52,7 @@ class StepFigures:
     instructions: int
     cycles: int | None
     transpose_cycles: int | None
+    transpose_instructions: int
     table_bytes: int
     code_bytes: int
     scratch_bytes: int
@@ -114,7 +115,7 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
         board=board.id,
         core=board.target.core,
         steps=tuple(_figures(plan, index, costs[index], link_map, equal[index]) for index in range(len(costs))),
-        flash_bytes=_model_flash(link_map),
+        flash_bytes=model_memory(link_map, PREFIX).flash_bytes,
         arena_bytes=plan.arena_bytes,
     )
 
@@ -131,6 +132,7 @@ def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equa
         instructions=cost.instructions - sum(part.instructions for part in around),
         cycles=None if cost.cycles is None or around_cycles is None else cost.cycles - around_cycles,
         transpose_cycles=around_cycles,
+        transpose_instructions=sum(part.instructions for part in around),
         table_bytes=sum(size for table, size in tables.items() if table.startswith(f"{step.name}_")),
         code_bytes=link_map.flash_bytes(lambda part: part.stem in stems),
         scratch_bytes=planned.scratch_bytes,
@@ -138,9 +140,3 @@ def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equa
         output_bytes=plan.buffers[step.output].size_bytes,
         is_equal=is_equal,
     )
-
-
-def _model_flash(link_map: LinkMap) -> int:
-    from picobnn.map_file import model_memory
-
-    return model_memory(link_map, PREFIX).flash_bytes

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fits the cost coefficients of every kernel on a core and writes ``codegen/targets/costs/<core>.toml``.
+
+    python bench/calibrate.py --core m4 --write      # about a minute
+    python bench/calibrate.py --core m0plus --json
+
+Runs the programs of ``calibration_layers.py`` as real firmware on the core's emulated board, with each strategy forced
+wherever it accepts, and fits non-negative coefficients to the relative error of modelled cycles (counted instructions
+where a core has no cycle model). What a strategy does per layer are its own ``cost_terms``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from calibration_layers import CHAINS, chain_program
+from layer_runs import board_of, plan_for, run_plan
+
+from picobnn.codegen.cost import transpose_terms
+from picobnn.codegen.plan import Kernels, Plan
+from picobnn.codegen.program import InputConv2dStep, Program
+from picobnn.codegen.strategies import STRATEGIES, CostTerm, find_strategy
+from picobnn.codegen.targets import Board
+from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts, costs_text, load_costs
+from picobnn.errors import ErrorId, PicobnnError
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 20000
+FIRST = ("direct", "subset")
+"""The strategies that read the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One layer as it ran: what the kernel did and what it took."""
+
+    layer: str
+    terms: tuple[CostTerm, ...]
+    cost: int
+
+
+def samples(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> dict[str, list[Sample]]:
+    """Of every strategy and of the transposes, by kernel. Programs that do not fit the board are left out."""
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for number in chains:
+        program, image = chain_program(number)
+        for forced in _choices(program, board, strategies):
+            plan = plan_for(program, board, Kernels.XNOR, forced=forced)
+            try:
+                run = run_plan(plan, board, image)
+            except PicobnnError as error:
+                if error.error_id is ErrorId.DOES_NOT_FIT:
+                    print(f"program {number} does not fit {board.id}", file=sys.stderr)
+                    break
+                raise SystemExit(f"program {number} with {sorted({*forced.values()})}: {error}") from error
+            for index, step in enumerate(run.steps):
+                if not step.is_equal:
+                    raise SystemExit(f"program {number}, step {index}, {step.strategy}: differs from the reference")
+                cost = step.instructions if step.cycles is None else step.cycles
+                strategy = find_strategy(step.strategy)
+                terms = strategy.cost_terms(program.steps[index], program, board.target)
+                found[step.strategy].append(Sample(f"{number}.{index}", terms, cost))
+                _add_transpose(found, plan, index, step.transpose_cycles, number)
+    return found
+
+
+def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[dict[int, str]]:
+    """One per strategy: forced wherever it accepts."""
+    chosen = [find_strategy(name) for name in strategies]
+    choices: list[dict[int, str]] = []
+    firsts = [s.name for s in chosen if s.accepts(program.steps[0], program, board.target) is None]
+    others = [s.name for s in chosen if s.name not in FIRST] if len(program.steps) > 1 else [""]
+    for turn in range(max(len(firsts), len(others))):
+        forced = {0: firsts[turn % len(firsts)]}
+        for index, step in enumerate(program.steps):
+            name = others[turn % len(others)]
+            if name and not isinstance(step, InputConv2dStep):
+                strategy = find_strategy(name)
+                if strategy.accepts(step, program, board.target) is None:
+                    forced[index] = name
+        choices.append(forced)
+    return choices
+
+
+def _add_transpose(found: dict[str, list[Sample]], plan: Plan, index: int, cycles: int | None, number: int) -> None:
+    if cycles and plan.steps[index].transpose_bytes:
+        shape = plan.program.tensors[plan.program.steps[index].input].shape
+        found[TRANSPOSE].append(Sample(f"{number}.{index}", transpose_terms(shape), cycles))
+
+
+def fit(rows: Sequence[Sample]) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
+    """Coefficients by term, and the relative error of every sample (estimated / modelled - 1)."""
+    names = [term.name for term in rows[0].terms]
+    costs = np.array([row.cost for row in rows], float)
+    counts = np.array([[term.mean for term in row.terms] for row in rows], float) / costs[:, None]
+    scale = np.maximum(np.linalg.norm(counts, axis=0), 1e-300)
+    solution = _non_negative_least_squares(counts / scale, np.ones(len(rows))) / scale
+    used = np.abs(counts).sum(axis=0) > 0
+    coefficients = {name: round(float(value), 4) for name, value in zip(names, solution * used, strict=True)}
+    return coefficients, counts @ (solution * used) - 1.0
+
+
+def _non_negative_least_squares(
+    matrix: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Coordinate descent on ``|matrix @ x - target|`` with x >= 0; columns have length 1 or 0."""
+    gram, right = matrix.T @ matrix, matrix.T @ target
+    solution = np.zeros(matrix.shape[1])
+    active = [index for index in range(len(solution)) if gram[index, index] > 0]
+    for _ in range(ROUNDS):
+        change = 0.0
+        for index in active:
+            step = (right[index] - gram[index] @ solution) / gram[index, index]
+            new = max(0.0, solution[index] + step)
+            change = max(change, abs(new - solution[index]))
+            solution[index] = new
+        if change < 1e-12:
+            break
+    return solution
+
+
+def calibrate(
+    core: str, chains: Sequence[int], strategies: Sequence[str]
+) -> tuple[CoreCosts, dict[str, dict[str, float]]]:
+    """The coefficients of a core, and per kernel its residuals in percent (largest, mean) and samples."""
+    board = board_of(core)
+    found = samples(board, chains, strategies)
+    kernels, residuals = {}, {}
+    for name, rows in sorted(found.items()):
+        coefficients, errors = fit(rows)
+        largest = round(100 * float(np.abs(errors).max()), 1)
+        kernels[name] = KernelCosts(coefficients, largest)
+        residuals[name] = {
+            "largest": largest,
+            "mean": round(100 * float(np.abs(errors).mean()), 1),
+            "samples": float(len(rows)),
+        }
+        for row, error in sorted(zip(rows, errors, strict=True), key=lambda pair: -abs(pair[1]))[:3]:
+            print(f"  {name} {row.layer}: {100 * error:+.1f} % of {row.cost:,}", file=sys.stderr)
+    from picobnn.sim.cycles import find_model
+
+    basis = CostBasis.COUNTED if find_model(board.target.core) is None else CostBasis.MODELLED
+    known = load_costs(board.target.core)
+    if known is not None:
+        kernels = {**known.kernels, **kernels}
+    source = f"bench/calibrate.py on {board.id}, {len(chains)} programs"
+    return CoreCosts(board.target.core, basis, source, kernels), residuals
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Fit the cost coefficients of a core.")
+    parser.add_argument("--core", required=True, help="m0, m0plus, m3, m4, m7, m33 or m55")
+    parser.add_argument("--chains", default=",".join(map(str, range(len(CHAINS)))), help="programs, comma-separated")
+    names = [strategy.name for strategy in STRATEGIES]
+    parser.add_argument("--strategies", default=",".join(names), help="comma-separated; others keep what they have")
+    parser.add_argument("--write", action="store_true", help="write codegen/targets/costs/<core>.toml")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    costs, residuals = calibrate(
+        options.core, [int(number) for number in options.chains.split(",")], options.strategies.split(",")
+    )
+    if options.write:
+        path = ROOT / "codegen" / "targets" / "costs" / f"{costs.core}.toml"
+        path.write_text(costs_text(costs), encoding="utf-8")
+    if options.json:
+        print(json.dumps({"core": costs.core, "residual_percent": residuals}, sort_keys=True))
+    else:
+        for name, row in residuals.items():
+            bounds = f"largest {row['largest']:5.1f} %  mean {row['mean']:4.1f} %"
+            print(f"{costs.core} {name:10} {bounds}  ({row['samples']:.0f} layers)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs whose layers span what kernels meet: channel counts around words, both paddings, strides, pools, endings.
+
+Invariant: programs depend on their number only. Many layers per program, so that one image measures many. Used by
+``calibrate.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from workloads import ZERO_POINT, middle_threshold, random_bits
+
+from picobnn.codegen.program import (
+    BinaryConv2dStep,
+    BinaryDenseStep,
+    Density,
+    InputConv2dStep,
+    Program,
+    Step,
+    Tensor,
+    verify_program,
+)
+from picobnn.codegen.vocabulary import ElementKind, PadMode, Pool, PoolStage, Scale, Shape, Window
+from picobnn.sim.reference import run_program
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2."""
+
+    filters: int
+    kernel: int
+    stride: int = 1
+    zero: bool = False
+    pool: bool = False
+
+
+Chain = tuple[Shape, tuple[Conv, ...], tuple[int, ...]]
+"""Image, convolutions (the first reads the image), and filters of dense layers, the last of which ends in sums."""
+
+CHAINS: tuple[Chain, ...] = (
+    (Shape(16, 16, 3), (Conv(32, 3), Conv(32, 3), Conv(64, 3, pool=True), Conv(64, 3), Conv(128, 3)), (96, 10)),
+    (Shape(12, 10, 1), (Conv(40, 5), Conv(33, 3), Conv(64, 1), Conv(96, 3, 2), Conv(160, 3), Conv(64, 3)), (10,)),
+    (Shape(8, 8, 16), (Conv(64, 1), Conv(128, 3), Conv(128, 3), Conv(32, 1), Conv(20, 3)), (256, 64, 10)),
+    (Shape(28, 28, 1), (Conv(16, 3, pool=True), Conv(32, 3, zero=True, pool=True), Conv(64, 3, zero=True)), (10,)),
+    (Shape(9, 11, 4), (Conv(64, 3, 2), Conv(128, 1), Conv(64, 1), Conv(256, 1), Conv(96, 1), Conv(32, 5)), (30,)),
+    (Shape(14, 14, 2), (Conv(32, 3), Conv(64, 3), Conv(64, 1, pool=True), Conv(128, 3, zero=True)), (512, 128, 10)),
+    (Shape(6, 6, 3), (Conv(96, 3), Conv(96, 3), Conv(192, 3), Conv(64, 3), Conv(64, 3, 2, zero=True)), (33, 5)),
+    (Shape(20, 8, 1), (Conv(24, 3, pool=True), Conv(48, 3, zero=True), Conv(32, 3), Conv(32, 3)), (200,)),
+    (Shape(32, 32, 3), (Conv(32, 3, pool=True),), ()),
+    (Shape(16, 16, 1), (Conv(64, 5, 2),), ()),
+    (Shape(10, 10, 3), (Conv(16, 7),), ()),
+    (Shape(24, 24, 3), (Conv(20, 3),), ()),
+    (Shape(13, 15, 1), (Conv(96, 3),), ()),
+    (Shape(8, 8, 3), (Conv(128, 3),), ()),
+)
+
+
+def chain_program(number: int) -> tuple[Program, npt.NDArray[np.uint8]]:
+    """Program ``number`` of :data:`CHAINS`, with the densities that its image, uint8 (H, W, C), gives its maps."""
+    rng = np.random.default_rng(number)
+    shape, convolutions, dense = CHAINS[number]
+    tensors = [Tensor("image", shape, ElementKind.UINT8)]
+    steps: list[Step] = []
+    for conv in convolutions:
+        step, shape = _conv(rng, conv, shape, len(steps))
+        steps.append(step)
+        tensors.append(Tensor(f"map{len(steps)}", shape, ElementKind.BIT))
+    for filters in dense:
+        weights = random_bits(rng, (filters, shape.height, shape.width, shape.channels), 0.5)
+        index, last = len(steps), filters == dense[-1]
+        sums = Scale(np.full(filters, 3, np.int32), np.zeros(filters, np.int32))
+        epilogue = sums if last else middle_threshold(rng, weights, 1.0)
+        steps.append(BinaryDenseStep(f"dense{index}", "", index, index + 1, weights, epilogue))
+        shape = Shape(1, 1, filters)
+        tensors.append(Tensor(f"dense{index}", shape, ElementKind.INT32 if last else ElementKind.BIT))
+    program = Program("calibration", ZERO_POINT, tuple(tensors), tuple(steps))
+    verify_program(program)
+    first = CHAINS[number][0]
+    image = rng.integers(0, 256, (first.height, first.width, first.channels), dtype=np.uint8)
+    return with_densities(program, image), image
+
+
+def with_densities(program: Program, image: npt.NDArray[np.uint8]) -> Program:
+    """The program with the shares of ones that this one image gives."""
+    found = []
+    for step, output in zip(program.steps, run_program(program, image[None]), strict=True):
+        if program.tensors[step.output].kind is ElementKind.BIT:
+            found.append(Density(step.output, int(output.sum()), int(output.size)))
+    return dataclasses.replace(program, statistics=tuple(found))
+
+
+def _conv(rng: np.random.Generator, conv: Conv, shape: Shape, index: int) -> tuple[Step, Shape]:
+    pad = (conv.kernel - 1) // 2
+    window = Window(conv.kernel, conv.kernel, conv.stride, conv.stride, pad, pad, pad, pad)
+    rows, columns = window.output_size(shape.height, shape.width)
+    pool = Pool(Window(2, 2, 2, 2), PoolStage.ACC) if conv.pool else None
+    if pool is not None:
+        rows, columns = pool.window.output_size(rows, columns)
+    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels), 0.5)
+    output, name = Shape(rows, columns, conv.filters), f"conv{index}"
+    if index == 0:
+        epilogue = middle_threshold(rng, weights, 74.0)
+        return InputConv2dStep(name, "", 0, 1, weights, window, pool, epilogue), output
+    mode = PadMode.ZERO if conv.zero else PadMode.MINUS_ONE
+    epilogue = middle_threshold(rng, weights, 1.0)
+    return BinaryConv2dStep(name, "", index, index + 1, weights, window, mode, pool, epilogue), output

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-
 import hypothesis.strategies as st
 import pytest
 import torch

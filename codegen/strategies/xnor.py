@@ -85,6 +85,8 @@ class XnorStrategy:
             patches = 1 if self.scratch_bytes(step, program) else 0
         is_whole = shape.channels % 32 == 0
         gathered = patches * pixels * ((shape.channels + 31) // 32)
+        if not isinstance(step.epilogue, Scale) and isinstance(step, BinaryConv2dStep) and _is_pointwise(step, program):
+            patches = gathered = height = 0
         # Sums take the loop for any number of words, and a patch that sees zero padding takes it twice.
         single = 0 if isinstance(step.epilogue, Scale) else (positions - border) * filters
         runs = (positions + border) * filters - single
@@ -147,6 +149,13 @@ class XnorStrategy:
             pointers=tuple((f"filters.{name}", expression) for name, expression in pointers),
             limited=(("filters.taps", fan_in(step), "PICOBNN_XNOR_MAX_TAPS"),),
         )
+
+
+def _is_pointwise(step: BinaryConv2dStep, program: Program) -> bool:
+    """Whether the kernel reads the map in place: a 1x1 window on every pixel, no pool."""
+    window, shape = step.window, program.tensors[step.input].shape
+    size = window.output_size(shape.height, shape.width)
+    return step.pool is None and window.height * window.width == 1 and size == (shape.height, shape.width)
 
 
 def _patches(step: Step) -> int:

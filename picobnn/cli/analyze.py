@@ -73,10 +73,22 @@ def invoke(
         (b.board, b.core, b.table_bytes, b.arena_bytes, b.flash_bytes, b.ram_bytes, b.cycles) for b in result.boards
     ]
     total_heads = ("board", "core", "tables", "arena", "flash (linked)", "RAM (linked)", "cycles (modelled)")
+    choices = [
+        f"{b.core}: {x.name} runs as {x.strategy}, {x.estimated_cycles:,} cycles estimated; not chosen: "
+        + ", ".join(f"{name} {estimate:,}" for name, estimate in sorted(x.beat.items(), key=lambda item: item[1]))
+        for b in result.boards
+        for x in b.layers
+        if x.beat and x.estimated_cycles is not None
+    ]
     notes = [f"{b.board}: {note}" for b in result.boards for note in b.notes]
     call.finish(
         result,
-        tables=[make_table(f"layers on {first.core}", heads, layers), make_table("", total_heads, totals), *notes],
+        tables=[
+            make_table(f"layers on {first.core}", heads, layers),
+            make_table("", total_heads, totals),
+            *choices,
+            *notes,
+        ],
         next_command="picobnn generate",
         failure=result.failure(config),
     )

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
     """One step. ``weight_density`` is the share of ones; sizes in bytes; ``flash_bytes`` are the linked tables, None
-    without a cross compiler; ``cycles`` modelled, None if not asked."""
+    without a cross compiler; ``cycles`` modelled, None if not asked. ``estimated_cycles``: what the choice of kernels
+    went by, None where the core has no coefficients; ``beat``: the estimates of the kernels that were not chosen."""
 
     name: str
     strategy: str
@@ -41,6 +42,8 @@ class LayerFacts:
     scratch_bytes: int
     flash_bytes: int | None
     cycles: int | None
+    estimated_cycles: int | None
+    beat: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,8 @@ def _layers(plan: Plan, flash: Sequence[int | None], cycles: Sequence[int | None
             scratch_bytes=planned.scratch_bytes,
             flash_bytes=flash[planned.step],
             cycles=cycles[planned.step],
+            estimated_cycles=None if planned.cost is None else planned.cost.cycles,
+            beat={other.strategy: other.cost.cycles for other in planned.alternatives},
         )
         for step, planned in zip(program.steps, plan.steps, strict=True)
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from calibration_layers import CHAINS, chain_program
-from layer_runs import board_of, plan_for, run_plan
+from layer_runs import StepFigures, board_of, plan_for, run_plan
 
 from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.plan import Kernels, Plan
@@ -68,7 +68,7 @@ def samples(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> d
                 strategy = find_strategy(step.strategy)
                 terms = strategy.cost_terms(program.steps[index], program, board.target)
                 found[step.strategy].append(Sample(f"{number}.{index}", terms, cost))
-                _add_transpose(found, plan, index, step.transpose_cycles, number)
+                _add_transpose(found, plan, index, step, number)
     return found
 
 
@@ -90,10 +90,11 @@ def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[
     return choices
 
 
-def _add_transpose(found: dict[str, list[Sample]], plan: Plan, index: int, cycles: int | None, number: int) -> None:
-    if cycles and plan.steps[index].transpose_bytes:
+def _add_transpose(found: dict[str, list[Sample]], plan: Plan, index: int, figures: StepFigures, number: int) -> None:
+    if plan.steps[index].transpose_bytes:
         shape = plan.program.tensors[plan.program.steps[index].input].shape
-        found[TRANSPOSE].append(Sample(f"{number}.{index}", transpose_terms(shape), cycles))
+        cost = figures.transpose_instructions if figures.cycles is None else figures.transpose_cycles
+        found[TRANSPOSE].append(Sample(f"{number}.{index}", transpose_terms(shape), cost or 0))
 
 
 def fit(rows: Sequence[Sample]) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
@@ -151,8 +152,18 @@ def calibrate(
     known = load_costs(board.target.core)
     if known is not None:
         kernels = {**known.kernels, **kernels}
+    if TRANSPOSE not in kernels:
+        kernels[TRANSPOSE] = KernelCosts(_borrowed().kernels[TRANSPOSE].coefficients, 100.0)
+        print(f"nothing transposes on {board.target.core}: its coefficients are cortex-m4's", file=sys.stderr)
     source = f"bench/calibrate.py on {board.id}, {len(chains)} programs"
     return CoreCosts(board.target.core, basis, source, kernels), residuals
+
+
+def _borrowed() -> CoreCosts:
+    """The costs of Cortex-M4, for what cannot be measured on a core because no kernel of it needs that."""
+    found = load_costs("cortex-m4")
+    assert found is not None
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

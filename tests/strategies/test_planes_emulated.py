@@ -29,9 +29,9 @@ SLOW = pytest.mark.slow
 CASES = (
     pytest.param("mps2-an386", Shape(9, 10, 5), id="m4-5"),
     pytest.param("mps2-an386", Shape(8, 16, 33), id="m4-33", marks=SLOW),
-    pytest.param("mps2-an386", Shape(6, 6, 227), id="m4-227"),
+    pytest.param("mps2-an386", Shape(6, 6, 227), id="m4-227", marks=SLOW),
     pytest.param("mps2-an385", Shape(8, 8, 64), id="m3-64"),
-    pytest.param("mps2-an505", Shape(7, 9, 113), id="m33-113"),
+    pytest.param("mps2-an505", Shape(7, 9, 113), id="m33-113", marks=SLOW),
     pytest.param("mps2-an500", Shape(7, 9, 28), id="m7-28", marks=SLOW),
     pytest.param("mps3-an547", Shape(7, 9, 14), id="m55-14", marks=SLOW),
 )

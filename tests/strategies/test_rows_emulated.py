@@ -30,7 +30,7 @@ BOARDS = (
     pytest.param("mps2-an386", id="m4"),
     pytest.param("mps2-an385", id="m3", marks=pytest.mark.slow),
     pytest.param("mps2-an385-v6m", id="m0plus"),
-    pytest.param("mps2-an505", id="m33"),
+    pytest.param("mps2-an505", id="m33", marks=pytest.mark.slow),
     pytest.param("mps2-an500", id="m7", marks=pytest.mark.slow),
 )
 

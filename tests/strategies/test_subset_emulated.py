@@ -30,7 +30,7 @@ CASES = (
     pytest.param("mps2-an385", 3, 1, id="m3-3", marks=SLOW),
     pytest.param("mps2-an385-v6m", 3, 0, id="m0plus-3"),
     pytest.param("mps2-an385-v6m", 1, 255, id="m0plus-1", marks=SLOW),
-    pytest.param("mps2-an505", 1, 128, id="m33-1"),
+    pytest.param("mps2-an505", 1, 128, id="m33-1", marks=SLOW),
     pytest.param("mps2-an505", 3, 1, id="m33-3", marks=SLOW),
 )
 

@@ -24,7 +24,7 @@ from picobnn.codegen.program import Program, step_macs
 from picobnn.codegen.project import project_facts, render_project
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import find_strategy
-from picobnn.codegen.targets import Board, load_board
+from picobnn.codegen.targets import Board, find_core, load_board
 from picobnn.flow.analyze import boards_of_cores
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
@@ -123,7 +123,7 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
 def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equal: bool) -> StepFigures:
     planned, step = plan.steps[index], plan.program.steps[index]
     around = [part for part in cost.functions if part.name.startswith(TRANSPOSES)] if planned.transpose_bytes else []
-    stems = {PurePosixPath(file).stem for file in find_strategy(planned.strategy).runtime_files}
+    stems = {PurePosixPath(file).stem for file in find_strategy(planned.strategy).runtime_files(find_core(plan.core))}
     tables = link_map.by_section(f".rodata.{PREFIX}.")
     around_cycles = None if cost.cycles is None else sum(part.cycles or 0 for part in around)
     return StepFigures(

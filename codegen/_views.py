@@ -23,6 +23,7 @@ from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Buffer, Layout, Plan, PlannedStep
 from picobnn.codegen.program import BinaryDenseStep, Program, Step, step_macs
 from picobnn.codegen.strategies import LayerView, find_strategy, table_bytes
+from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import PoolStage, Scale
 from picobnn.errors import ErrorId, PicobnnError
 
@@ -105,14 +106,14 @@ def model_view(
     """The whole model; ``templates`` are the kernel templates by strategy. Raises USAGE for a bad prefix."""
     check_prefix(prefix)
     program = plan.program
-    symbols = step_symbols(program)
+    target, symbols = find_core(plan.core), step_symbols(program)
     steps, tables, contents = [], [], []
     for planned, step in zip(plan.steps, program.steps, strict=True):
         strategy = find_strategy(planned.strategy)
         symbol = symbols[planned.step]
-        step_tables = strategy.tables(step, program)
+        step_tables = strategy.tables(step, program, target)
         names = {table.role: f"{prefix}_{symbol}_{table.role}" for table in step_tables}
-        layer = strategy.view(step, program, f"{symbol}_layer", names)
+        layer = strategy.view(step, program, target, f"{symbol}_layer", names)
         descriptor = templates[strategy.name].render(layer=layer).strip()
         steps.append(_step_view(plan, planned.step, layer, descriptor))
         tables += [table_view(table, names[table.role], prefix, step) for table in step_tables]
@@ -215,7 +216,7 @@ def _provenance(plan: Plan, command: str) -> tuple[str, ...]:
     ]
     total = 0
     for planned, step in zip(plan.steps, program.steps, strict=True):
-        size = table_bytes(find_strategy(planned.strategy).tables(step, program))
+        size = table_bytes(find_strategy(planned.strategy).tables(step, program, find_core(plan.core)))
         total += size
         shapes = f"{program.tensors[step.input].shape} -> {program.tensors[step.output].shape}"
         lines.append(

@@ -19,6 +19,7 @@ from picobnn.codegen._views import GoldenVector, ModelView, SelfTestView, model_
 from picobnn.codegen.manifest import SourceFile
 from picobnn.codegen.plan import Plan
 from picobnn.codegen.strategies import Strategy, find_strategy
+from picobnn.codegen.targets import find_core
 from picobnn.codegen.templates import template_environment
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.firmware_templates import template_text
@@ -59,7 +60,8 @@ def render_model(
         f"{prefix}_weights.h": _render("model/weights.h.j2", model),
         f"{prefix}_weights.c": _render("model/weights.c.j2", model),
     }
-    runtime = [*COMMON_RUNTIME, *(name for strategy in strategies.values() for name in strategy.runtime_files)]
+    target = find_core(plan.core)
+    runtime = [*COMMON_RUNTIME, *(name for strategy in strategies.values() for name in strategy.runtime_files(target))]
     if any(planned.transpose_bytes for planned in plan.steps):
         runtime += TRANSPOSE_RUNTIME
     return (

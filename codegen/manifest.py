@@ -22,6 +22,7 @@ from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.plan import Plan
 from picobnn.codegen.program import step_macs
 from picobnn.codegen.strategies import find_strategy
+from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import Shape
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import read_bytes, write_bytes
@@ -230,7 +231,7 @@ def _step(plan: Plan, prefix: str, index: int) -> ManifestStep:
     symbol = step_symbols(program)[index]
     tables = tuple(
         ManifestTable(symbol=f"{prefix}_{symbol}_{table.role}", role=table.role, size_bytes=table.size_bytes)
-        for table in find_strategy(planned.strategy).tables(step, program)
+        for table in find_strategy(planned.strategy).tables(step, program, find_core(plan.core))
     )
     return ManifestStep(
         name=step.name,

@@ -86,7 +86,9 @@ def make_plan(
     _check_joins(program, candidates)
     if budget.cycles is not None:
         _check_estimates(program, target, candidates)
-    stages = [_stage(step, program, found, costs) for step, found in zip(program.steps, candidates, strict=True)]
+    stages = [
+        _stage(step, program, target, found, costs) for step, found in zip(program.steps, candidates, strict=True)
+    ]
     choices = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name)
     return _plan(program, target, kernels, optimize, candidates, choices, stages, costs)
 
@@ -177,7 +179,7 @@ def _objective(kernels: Kernels, optimize: Optimize, budget: Budget) -> tuple[Me
     return (Measure.CYCLES, Measure.FLASH, Measure.RAM)
 
 
-def _stage(step: Step, program: Program, found: Sequence[_Candidate], costs: CoreCosts | None) -> Stage:
+def _stage(step: Step, program: Program, target: Target, found: Sequence[_Candidate], costs: CoreCosts | None) -> Stage:
     shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
     layouts = {Layout.HWC_BYTES} if step.input == 0 else set(TRANSPOSABLE)
     return Stage(
@@ -186,8 +188,8 @@ def _stage(step: Step, program: Program, found: Sequence[_Candidate], costs: Cor
                 reads=each.strategy.input_layout(step),
                 writes=each.strategy.output_layout(step),
                 cycles=0 if each.cost is None else each.cost.cycles,
-                flash_bytes=table_bytes(each.strategy.tables(step, program)),
-                ram_bytes=_aligned(each.strategy.scratch_bytes(step, program))
+                flash_bytes=table_bytes(each.strategy.tables(step, program, target)),
+                ram_bytes=_aligned(each.strategy.scratch_bytes(step, program, target))
                 + _aligned(layout_bytes(each.strategy.output_layout(step), output)),
             )
             for each in found
@@ -219,7 +221,7 @@ def _plan(
     # Tensor t is written by step t - 1 and read by step t.
     lifetimes = [(max(tensor - 1, 0), min(tensor, last)) for tensor in range(len(sizes))]
     scratch = [
-        found[choice].strategy.scratch_bytes(step, program)
+        found[choice].strategy.scratch_bytes(step, program, target)
         for step, found, choice in zip(program.steps, candidates, choices, strict=True)
     ]
     copies = [

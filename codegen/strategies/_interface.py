@@ -85,16 +85,15 @@ class Strategy(Protocol):
         """As in plans and manifests; the stem of ``kernels/<name>.c.j2``."""
 
     @property
-    def runtime_files(self) -> tuple[str, ...]:
-        """Files of ``firmware_templates/runtime`` that its calls need, beside the common runtime."""
-
-    @property
     def header(self) -> str:
         """The runtime header that declares its functions."""
 
     @property
     def packed_weights(self) -> bool:
         """Whether flash holds each weight as one bit. What stores lists is a candidate under SPEED only."""
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:
+        """Files of ``firmware_templates/runtime`` that its calls need on the target, beside the common runtime."""
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
         """None when this strategy runs the step exactly on the target."""
@@ -103,17 +102,19 @@ class Strategy(Protocol):
 
     def output_layout(self, step: Step) -> Layout: ...
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:
         """Arena bytes used during the step only, 4-byte aligned."""
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
         """What the kernel does on the step, linear in the coefficients: the same names for every step, in the same
         order (count 0 where a step has nothing of a kind). Densities: ``_common.input_density``."""
 
-    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:
         """Constant arrays in the order in which they are emitted."""
 
-    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+    def view(
+        self, step: Step, program: Program, target: Target, symbol: str, table_symbols: dict[str, str]
+    ) -> LayerView:
         """``table_symbols`` maps the role of every table to its C symbol."""
 
 

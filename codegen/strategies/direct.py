@@ -32,15 +32,19 @@ from picobnn.codegen.vocabulary import Scale, Threshold
 MAX_FAN_IN = 4_194_303
 """Accumulators, up to 255 per tap, and their comparison stay far inside int32."""
 
+RUNTIME_FILES = ("picobnn_conv2d.h", "picobnn_direct.h", "picobnn_direct.c")
+
 
 @dataclass(frozen=True, slots=True)
 class DirectStrategy:
     """See the module."""
 
     name: str = "direct"
-    runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_direct.h", "picobnn_direct.c")
     header: str = "picobnn_direct.h"
     packed_weights: bool = True
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
         if not isinstance(step, InputConv2dStep):
@@ -55,7 +59,7 @@ class DirectStrategy:
     def output_layout(self, step: Step) -> Layout:
         return output_layout(step)
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:  # noqa: ARG002
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         return 4 * 16 * ((fan_in(step) + 3) // 4)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
@@ -74,7 +78,7 @@ class DirectStrategy:
             CostTerm.always("lookup", positions * filters * groups),
         )
 
-    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))
         match step.epilogue:
             case Scale() as scale:
@@ -83,7 +87,14 @@ class DirectStrategy:
                 thresholds = thresholds_within(threshold, 255 * fan_in(step)).astype(np.int32)
                 return (weights, Table("thresholds", "int32_t", thresholds), *flip_tables(threshold))
 
-    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+    def view(
+        self,
+        step: Step,
+        program: Program,
+        target: Target,  # noqa: ARG002
+        symbol: str,
+        table_symbols: dict[str, str],
+    ) -> LayerView:
         assert isinstance(step, InputConv2dStep)  # accepts() refused everything else
         shape = program.tensors[step.input].shape
         output = program.tensors[step.output].shape

@@ -34,24 +34,28 @@ from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PoolStage, Scal
 MAX_STRIDE = 2
 MAX_CLASSES = 256
 
+RUNTIME_FILES = (
+    "picobnn_conv2d.h",
+    "picobnn_planes.h",
+    "picobnn_planes.c",
+    "picobnn_planes_core.c",
+    "picobnn_planes_gather.c",
+    "picobnn_planes_map.h",
+    "picobnn_planes_pool.c",
+    "picobnn_planes_v7m.S",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PlanesStrategy:
     """See the module."""
 
     name: str = "planes"
-    runtime_files: tuple[str, ...] = (
-        "picobnn_conv2d.h",
-        "picobnn_planes.h",
-        "picobnn_planes.c",
-        "picobnn_planes_core.c",
-        "picobnn_planes_gather.c",
-        "picobnn_planes_map.h",
-        "picobnn_planes_pool.c",
-        "picobnn_planes_v7m.S",
-    )
     header: str = "picobnn_planes.h"
     packed_weights: bool = False
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
         if not isinstance(step, BinaryConv2dStep):
@@ -84,7 +88,7 @@ class PlanesStrategy:
     def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.PIXEL_PLANES
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
         window = step.window
         shape = program.tensors[step.input].shape
@@ -131,7 +135,7 @@ class PlanesStrategy:
             CostTerm.always("pooled", filters * output.height * pool.height * pool.width if pool is not None else 0),
         )
 
-    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         assert isinstance(step, BinaryConv2dStep)
         shape = program.tensors[step.input].shape
         early, late = _flips(step)
@@ -148,7 +152,14 @@ class PlanesStrategy:
             tables.append(Table("flips", "uint32_t", pack_words(late)))
         return tuple(tables)
 
-    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+    def view(
+        self,
+        step: Step,
+        program: Program,
+        target: Target,  # noqa: ARG002
+        symbol: str,
+        table_symbols: dict[str, str],
+    ) -> LayerView:
         assert isinstance(step, BinaryConv2dStep)
         shape = program.tensors[step.input].shape
         classes = len(tap_classes(step, shape).inside)

@@ -41,21 +41,25 @@ MAX_LIST_OFFSET = 2**31
 
 IndexArray = npt.NDArray[np.int64]
 
+RUNTIME_FILES = (
+    "picobnn_conv2d.h",
+    "picobnn_rows.h",
+    "picobnn_rows.c",
+    "picobnn_rows_v6m.S",
+    "picobnn_rows_v7m.S",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RowsStrategy:
     """See the module."""
 
     name: str = "rows"
-    runtime_files: tuple[str, ...] = (
-        "picobnn_conv2d.h",
-        "picobnn_rows.h",
-        "picobnn_rows.c",
-        "picobnn_rows_v6m.S",
-        "picobnn_rows_v7m.S",
-    )
     header: str = "picobnn_rows.h"
     packed_weights: bool = True
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
         if isinstance(step, InputConv2dStep):
@@ -81,7 +85,7 @@ class RowsStrategy:
     def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:  # noqa: ARG002
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         sizes = _sizes(step)
         begins = 0 if isinstance(step, BinaryDenseStep) else sizes.segments
         return 4 * (SEGMENT_WORDS + sizes.groups + sizes.carry_words + begins + sizes.list_words)
@@ -115,7 +119,7 @@ class RowsStrategy:
             CostTerm("carries", carries, worst[2]),
         )
 
-    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         assert not isinstance(step.epilogue, Scale)  # accepts() refused it
         borders = _borders(step, program)
         starts = np.stack([_starts(step, border) for border in borders.taps], axis=1)
@@ -126,7 +130,14 @@ class RowsStrategy:
             *flip_tables(step.epilogue),
         )
 
-    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+    def view(
+        self,
+        step: Step,
+        program: Program,
+        target: Target,  # noqa: ARG002
+        symbol: str,
+        table_symbols: dict[str, str],
+    ) -> LayerView:
         shape = program.tensors[step.input].shape
         sizes = _sizes(step)
         borders = _borders(step, program)

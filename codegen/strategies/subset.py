@@ -40,22 +40,27 @@ class _Kind(Enum):
     WIDE = "wide"
 
 
+RUNTIME_FILES = (
+    "picobnn_conv2d.h",
+    "picobnn_subset.h",
+    "picobnn_subset.c",
+    "picobnn_subset_cores.c",
+    "picobnn_subset_cores.h",
+    "picobnn_subset_v6m.S",
+    "picobnn_subset_v7m.S",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SubsetStrategy:
     """See the module."""
 
     name: str = "subset"
-    runtime_files: tuple[str, ...] = (
-        "picobnn_conv2d.h",
-        "picobnn_subset.h",
-        "picobnn_subset.c",
-        "picobnn_subset_cores.c",
-        "picobnn_subset_cores.h",
-        "picobnn_subset_v6m.S",
-        "picobnn_subset_v7m.S",
-    )
     header: str = "picobnn_subset.h"
     packed_weights: bool = True
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
         if not isinstance(step, InputConv2dStep):
@@ -72,7 +77,7 @@ class SubsetStrategy:
     def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         window, channels = _conv2d(step).window, program.tensors[step.input].shape.channels
         slots = window.height + window.stride_y
         staged_words = ((window.width + window.stride_x) * channels + 3) // 4
@@ -116,7 +121,7 @@ class SubsetStrategy:
             CostTerm.always("flip", bits if flipped else 0),
         )
 
-    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         conv = _conv2d(step)
         assert isinstance(conv.epilogue, Threshold)  # accepts() refused everything else
         weights, thresholds = conv.weights, conv.epilogue.thresholds.astype(np.int64)
@@ -128,7 +133,14 @@ class SubsetStrategy:
             return (table, Table("flips", "uint32_t", pack_words(conv.epilogue.flip)))
         return (table,)
 
-    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+    def view(
+        self,
+        step: Step,
+        program: Program,
+        target: Target,  # noqa: ARG002
+        symbol: str,
+        table_symbols: dict[str, str],
+    ) -> LayerView:
         conv, shape = _conv2d(step), program.tensors[step.input].shape
         return LayerView(
             symbol=symbol,

@@ -36,15 +36,19 @@ MAX_FAN_IN = 32767
 PAIRS_OF_NINE = (18, 36, 72)
 """Words per filter that the kernel takes in pairs of nine."""
 
+RUNTIME_FILES = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor_count.h", "picobnn_xnor.c")
+
 
 @dataclass(frozen=True, slots=True)
 class XnorStrategy:
     """See the module."""
 
     name: str = "xnor"
-    runtime_files: tuple[str, ...] = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor_count.h", "picobnn_xnor.c")
     header: str = "picobnn_xnor.h"
     packed_weights: bool = True
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:  # noqa: ARG002
         if isinstance(step, InputConv2dStep):
@@ -63,7 +67,7 @@ class XnorStrategy:
     def output_layout(self, step: Step) -> Layout:
         return output_layout(step)
 
-    def scratch_bytes(self, step: Step, program: Program) -> int:
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         words = filter_words(step)
         if isinstance(step, BinaryDenseStep):
             shape = program.tensors[step.input].shape
@@ -71,7 +75,7 @@ class XnorStrategy:
             return 4 * words if has_gaps else 0
         return 4 * (1 + _patches(step) * words)
 
-    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
         """``copied``, ``appended``: words of the patch, where pixels are whole words and where not; ``filter_*``:
         filters by their words (2, 9, pairs of 9, any); ``run_*``: groups of words of the loop that takes any."""
         shape = program.tensors[step.input].shape
@@ -82,7 +86,7 @@ class XnorStrategy:
             patches, height, pixels = positions + border, step.window.height, step.window.height * step.window.width
         else:
             positions, border, height, pixels = 1, 0, 1, shape.height * shape.width
-            patches = 1 if self.scratch_bytes(step, program) else 0
+            patches = 1 if self.scratch_bytes(step, program, target) else 0
         is_whole = shape.channels % 32 == 0
         gathered = patches * pixels * ((shape.channels + 31) // 32)
         if not isinstance(step.epilogue, Scale) and isinstance(step, BinaryConv2dStep) and _is_pointwise(step, program):
@@ -111,7 +115,7 @@ class XnorStrategy:
             CostTerm.always("run_rest", runs * (words % 3 != 0)),
         )
 
-    def tables(self, step: Step, program: Program) -> tuple[Table, ...]:  # noqa: ARG002
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))
         match step.epilogue:
             case Scale() as scale:
@@ -121,7 +125,14 @@ class XnorStrategy:
                 limits = (taps + 1 - thresholds_within(threshold, taps)).astype(np.uint16)
                 return (weights, Table("limits", "uint16_t", limits), *flip_tables(threshold))
 
-    def view(self, step: Step, program: Program, symbol: str, table_symbols: dict[str, str]) -> LayerView:
+    def view(
+        self,
+        step: Step,
+        program: Program,
+        target: Target,  # noqa: ARG002
+        symbol: str,
+        table_symbols: dict[str, str],
+    ) -> LayerView:
         shape = program.tensors[step.input].shape
         if isinstance(step, BinaryDenseStep):
             kind = "dense"

@@ -165,7 +165,8 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
 
 def _layers(plan: Plan, flash: Sequence[int | None], cycles: Sequence[int | None]) -> tuple[LayerFacts, ...]:
     from picobnn.codegen.program import step_macs
-    from picobnn.codegen.strategies import find_strategy
+    from picobnn.codegen.strategies import find_strategy, table_bytes
+    from picobnn.codegen.targets import find_core
 
     program = plan.program
     return tuple(
@@ -176,7 +177,7 @@ def _layers(plan: Plan, flash: Sequence[int | None], cycles: Sequence[int | None
             output_shape=str(program.tensors[step.output].shape),
             macs=step_macs(program, step),
             weight_density=float(step.weights.mean()),
-            table_bytes=sum(table.size_bytes for table in find_strategy(planned.strategy).tables(step, program)),
+            table_bytes=table_bytes(find_strategy(planned.strategy).tables(step, program, find_core(plan.core))),
             output_bytes=plan.buffers[step.output].size_bytes,
             scratch_bytes=planned.scratch_bytes,
             flash_bytes=flash[planned.step],

@@ -97,10 +97,10 @@ def test_tables_and_scratch() -> None:
     step = first.steps[0]
     assert isinstance(step.epilogue, Threshold)
     huge = dataclasses.replace(step.epilogue, thresholds=np.array([-(2**31), 2**31 - 1, 0, 2295, 2297], np.int32))
-    tables = {table.role: table for table in DIRECT.tables(dataclasses.replace(step, epilogue=huge), first)}
+    tables = {table.role: table for table in DIRECT.tables(dataclasses.replace(step, epilogue=huge), first, M4)}
     assert tables["thresholds"].values.tolist() == [-2295, 2296, 0, 2295, 2296]
     assert tables["weights"].values.size == 5
-    assert DIRECT.scratch_bytes(step, first) == 3 * 64
+    assert DIRECT.scratch_bytes(step, first, M4) == 3 * 64
     scaled = dataclasses.replace(step, epilogue=scale(5))
     assert isinstance(scaled.epilogue, Scale)
-    assert [table.role for table in DIRECT.tables(scaled, first)] == ["weights", "multipliers", "biases"]
+    assert [table.role for table in DIRECT.tables(scaled, first, M4)] == ["weights", "multipliers", "biases"]

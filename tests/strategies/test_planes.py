@@ -181,13 +181,13 @@ def test_other_steps_and_cores_it_refuses() -> None:
 def test_tables_and_scratch() -> None:
     program = binary_conv2d()
     step = program.steps[1]
-    tables = {table.role: table for table in PLANES.tables(step, program)}
+    tables = {table.role: table for table in PLANES.tables(step, program, M4)}
     assert list(tables) == ["filters", "lists", "limits", "row_classes", "column_classes"]
     assert tables["filters"].values.size == 2 * 33
     assert tables["limits"].values.size == 9 * 33
-    assert PLANES.scratch_bytes(step, program) == 4 * (64 + 16) + 4 * 33
+    assert PLANES.scratch_bytes(step, program, M4) == 4 * (64 + 16) + 4 * 33
     assert PLANES.input_layout(step) is PLANES.output_layout(step) is Layout.PIXEL_PLANES
     late = dataclasses.replace(step, pool=Pool(Window(2, 2, 1, 1), PoolStage.ACC))
-    assert [table.role for table in PLANES.tables(late, program)][-1] == "flips"
+    assert [table.role for table in PLANES.tables(late, program, M4)][-1] == "flips"
     terms = PLANES.cost_terms(step, program, M4)
     assert all(term.mean == term.worst >= 0 for term in terms)

@@ -143,7 +143,7 @@ def test_other_steps_it_refuses() -> None:
 def test_tables() -> None:
     program = binary_conv2d()
     step = program.steps[1]
-    tables = {table.role: table for table in ROWS.tables(step, program)}
+    tables = {table.role: table for table in ROWS.tables(step, program, M4)}
     assert list(tables) == ["weights", "starts", "row_sets", "column_sets", "flips"]
     rows = tables["weights"].values.astype(np.uint32).reshape(2, 3, 16)
     lanes = unpack_words(np.moveaxis(rows, 0, -1), 33)  # (kx, ky and channel, output)
@@ -152,15 +152,15 @@ def test_tables() -> None:
     assert tables["starts"].values.size == 2 * 9 * 2 * 9
     assert len({*tables["row_sets"].values.tolist()}) == 3
     padded = dataclasses.replace(step, pad_mode=PadMode.MINUS_ONE)
-    assert [table.role for table in ROWS.tables(padded, program)] == ["weights", "starts", "flips"]
-    assert ROWS.tables(padded, program)[1].values.size == 2 * 2 * 9
+    assert [table.role for table in ROWS.tables(padded, program, M4)] == ["weights", "starts", "flips"]
+    assert ROWS.tables(padded, program, M4)[1].values.size == 2 * 2 * 9
 
 
 def test_scratch() -> None:
     program = binary_conv2d()
-    assert ROWS.scratch_bytes(program.steps[1], program) == 4 * (7 + 2 + 8 + 3 + 4 * 15 + 21)
+    assert ROWS.scratch_bytes(program.steps[1], program, M4) == 4 * (7 + 2 + 8 + 3 + 4 * 15 + 21)
     dense = binary_dense()
-    assert ROWS.scratch_bytes(dense.steps[1], dense) == 4 * (7 + 2 + 8 + 45 + 21)
+    assert ROWS.scratch_bytes(dense.steps[1], dense, M4) == 4 * (7 + 2 + 8 + 45 + 21)
 
 
 def test_cost_terms_count_what_runs() -> None:

@@ -55,7 +55,7 @@ def test_every_shape_class_equals_the_reference(board_id: str, tmp_path: Path) -
 @pytest.mark.parametrize("core", ["m0", "m0plus"])
 def test_v6m_code_has_no_wide_instructions_but_calls(core: str, tmp_path: Path) -> None:
     flags = [*find_core(core).compiler_flags, "-O2", "-std=c99", "-ffreestanding", "-I", str(RUNTIME)]
-    for name in find_strategy("rows").runtime_files:
+    for name in find_strategy("rows").runtime_files(find_core(core)):
         if name.endswith(".h"):
             continue
         target = tmp_path / f"{name}.o"

@@ -25,8 +25,8 @@ SUBSET = find_strategy("subset")
 
 
 def function(program: Program) -> str:
-    tables = SUBSET.tables(program.steps[0], program)
-    view = SUBSET.view(program.steps[0], program, "layer", {table.role: table.role for table in tables})
+    tables = SUBSET.tables(program.steps[0], program, M4)
+    view = SUBSET.view(program.steps[0], program, M4, "layer", {table.role: table.role for table in tables})
     return view.function.removeprefix("picobnn_subset_conv2d_")
 
 
@@ -106,15 +106,15 @@ def test_flash_of_a_filter_is_eight_bytes() -> None:
         made = layer(np.random.default_rng(0), shape, 128, SAME_3X3, None, outputs)
         assert made is not None
         program = single(*made, shape, 128)
-        assert [table.size_bytes for table in SUBSET.tables(program.steps[0], program)] == [8 * filters]
-        assert SUBSET.scratch_bytes(program.steps[0], program) == 4 * (4 * 49 + 4 * ((outputs + 31) // 32) + 3)
+        assert [table.size_bytes for table in SUBSET.tables(program.steps[0], program, M4)] == [8 * filters]
+        assert SUBSET.scratch_bytes(program.steps[0], program, M4) == 4 * (4 * 49 + 4 * ((outputs + 31) // 32) + 3)
 
 
 def test_only_a_pool_on_accumulators_needs_flips() -> None:
     first = input_conv2d()
     for stage, roles in ((PoolStage.ACC, ["filters", "flips"]), (PoolStage.BIT, ["filters"])):
         step = dataclasses.replace(first.steps[0], pool=Pool(Window(2, 2, 2, 2), stage))
-        assert [table.role for table in SUBSET.tables(step, first)] == roles
+        assert [table.role for table in SUBSET.tables(step, first, M4)] == roles
 
 
 def test_cost_terms_have_the_same_names_for_every_layer() -> None:

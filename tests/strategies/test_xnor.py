@@ -205,21 +205,21 @@ def test_tables() -> None:
     program = binary_conv2d()
     step = program.steps[1]
     assert isinstance(step.epilogue, Threshold)
-    tables = {table.role: table for table in XNOR.tables(step, program)}
+    tables = {table.role: table for table in XNOR.tables(step, program, M4)}
     assert list(tables) == ["weights", "limits", "flips"]
     words = tables["weights"].values.reshape(33, 2)
     np.testing.assert_array_equal(unpack_words(words.astype(np.uint32), 45), step.weights.reshape(33, 45))
     np.testing.assert_array_equal(tables["limits"].values, 46 - step.epilogue.thresholds)
     assert tables["limits"].values.dtype == np.uint16
     unflipped = dataclasses.replace(step, epilogue=dataclasses.replace(step.epilogue, flip=np.zeros(33, np.uint8)))
-    assert [table.role for table in XNOR.tables(unflipped, program)] == ["weights", "limits"]
+    assert [table.role for table in XNOR.tables(unflipped, program, M4)] == ["weights", "limits"]
     assert isinstance(scale(3), Scale)
 
 
 def test_scratch() -> None:
     program = binary_conv2d()
     step = program.steps[1]
-    assert XNOR.scratch_bytes(step, program) == 4 * (1 + 2 * 2)
-    assert XNOR.scratch_bytes(dataclasses.replace(step, pad_mode=PadMode.MINUS_ONE), program) == 4 * (1 + 2)
+    assert XNOR.scratch_bytes(step, program, M4) == 4 * (1 + 2 * 2)
+    assert XNOR.scratch_bytes(dataclasses.replace(step, pad_mode=PadMode.MINUS_ONE), program, M4) == 4 * (1 + 2)
     dense = binary_dense()
-    assert XNOR.scratch_bytes(dense.steps[1], dense) == 4 * 2
+    assert XNOR.scratch_bytes(dense.steps[1], dense, M4) == 4 * 2

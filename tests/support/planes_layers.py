@@ -161,12 +161,12 @@ def plan_layers(program: Program, target: Target) -> Plan:
     copy = image + bits
     copied = layout_bytes(Layout.PIXEL_PLANES, shape)
     end = copy + copied
-    steps = [PlannedStep(0, "direct", direct.scratch_bytes(first, program), end, Layout.HWC_BYTES)]
+    steps = [PlannedStep(0, "direct", direct.scratch_bytes(first, program, target), end, Layout.HWC_BYTES)]
     end += steps[0].scratch_bytes
     for index, step in enumerate(program.steps[1:], start=1):
         assert planes.accepts(step, program, target) is None
         size = layout_bytes(Layout.PIXEL_PLANES, program.tensors[step.output].shape)
-        scratch = planes.scratch_bytes(step, program)
+        scratch = planes.scratch_bytes(step, program, target)
         buffers.append(Buffer(step.output, Layout.PIXEL_PLANES, size, end, index, index))
         steps.append(PlannedStep(index, "planes", scratch, end + size, Layout.PIXEL_PLANES, copied, copy))
         end += size + scratch

@@ -155,7 +155,7 @@ def plan_layers(program: Program, target: Target) -> Plan:
     for index, step in enumerate(program.steps):
         assert strategy.accepts(step, program, target) is None
         size = layout_bytes(Layout.CHANNEL_WORDS, program.tensors[step.output].shape)
-        scratch = strategy.scratch_bytes(step, program)
+        scratch = strategy.scratch_bytes(step, program, target)
         buffers.append(Buffer(step.output, Layout.CHANNEL_WORDS, size, end, index, index))
         steps.append(PlannedStep(index, "subset", scratch, end + size, Layout.HWC_BYTES))
         end += size + scratch

@@ -200,8 +200,8 @@ def _sizes(step: Step) -> _Sizes:
         planes=max(MIN_PLANES, 1 + taps.bit_length()),
         segments=segments,
         segment_rows=rows,
-        # One carry per 16 rows and one per rest of 8, of two lists; padded to a multiple of 8.
-        carry_words=_round_up((taps + 15) // 16 + 2, 8),
+        # One carry per 16 rows and one per rest of 8, of two lists; on v6-M one of the low planes and up to 3 words of zeros.
+        carry_words=_round_up((taps + 15) // 16 + 5, 4),
         list_words=lists * rows + 3 * LIST_PADDING,
     )
 

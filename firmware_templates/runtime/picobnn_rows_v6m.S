@@ -6,7 +6,7 @@
  *                                 const picobnn_rows_selector *select);
  *
  * Contract as in picobnn_rows.h; all pointers 4-byte aligned, no word beyond lists, rows and starts
- * is read. 128 bytes of stack.
+ * is read. 104 bytes of stack.
  *
  * Identity: a full adder of 5 operations without a temporary. For one bit, with h = a ^ b:
  *     b ^= a        h
@@ -15,46 +15,43 @@
  *     b &= ~s       h & ~(s ^ h) = h & s (h = 0: both 0; h = 1: ~(s ^ 1) = s)
  *     a |= b        (a & b) | (h & s), the carry
  * 16 rows go through 8 adders of weight 1, 4 of weight 2, 2 of weight 4 and 1 of weight 8, and leave
- * one carry of weight 16, which is stored. When all rows are in, the same code adds the carries up.
- * Lists are multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder. Carries are
- * filled up to a multiple of 4: a rest of 4 leaves its carry to two.
+ * one carry of weight 16, which is stored. When all rows are in, the planes below weight 16 and the
+ * addend's low bits leave one more such carry, and the same code adds the carries up. Lists are
+ * multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder. Carries are filled up to
+ * a multiple of 4: a rest of 4 leaves its carry to two.
  *
  * Registers while rows are added: r2, r3, r8, r9 the counter's planes of weight 1, 2, 4, 8;
  * r4 to r7 rows; r10, r11 carries of weight 4 and 8 on hold; r0 list; r1 rows of the segment;
  * r12 next carry; lr end of the list less 16 rows.
  *
- * Cortex-M0+, modelled: 143 cycles per 16 rows (list and rows 4 x 13, 75 operations, 11 moves,
- * store, loop), about 290 per group beside that; lists: 4 to 5 per bit.
+ * Cortex-M0+, modelled: 146 cycles per 16 rows (list and rows 4 x 13, 75 operations, 12 moves,
+ * store, loop), about 190 per group beside that; lists: 4 to 5 per bit.
  */
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
     .syntax unified
     .thumb
 
-/* Fields of picobnn_rows_job. */
-    .equ JOB_MEMORY, 0
-    .equ JOB_WEIGHTS, 4
-    .equ JOB_STARTS, 8
-    .equ JOB_CARRIES, 12
-    .equ JOB_WORDS, 16
-    .equ JOB_ADDEND, 20
-    .equ JOB_PLANES, 24
-    .equ JOB_GROUPS, 28
-    .equ JOB_GROUP_BYTES, 32
-    .equ JOB_INVERT, 36
+/* Fields of picobnn_rows_job; those behind the words count from the addend on. */
+    .equ JOB_MEMORY, -20
+    .equ JOB_PLANES, 4
+    .equ JOB_GROUPS, 8
+    .equ JOB_GROUP_BYTES, 12
+    .equ JOB_INVERT, 16
 
 /* The frame. */
-    .equ JOB, 0      /* job */
-    .equ SEGMENT, 4  /* next segment */
-    .equ WEIGHTS, 8  /* rows of the group */
-    .equ STARTS, 12  /* starts of the group */
-    .equ WORDS, 16   /* where the result of the group goes */
-    .equ GROUPS, 20  /* groups left */
-    .equ MEMORY, 24
-    .equ ABOVE, 28   /* planes of HIGH in use */
-    .equ LOW, 32     /* eight planes, weights 1 to 128 */
-    .equ HIGH, 64    /* up to seven planes, weights 256 and more; behind the others */
-    .equ FRAME, 92
+    .equ LIST, 0     /* the first list, its rows of the group, the carries, the list's end less 16 rows */
+    .equ ROWS, 4
+    .equ CARRIES, 8
+    .equ END, 12
+    .equ LAST, 16    /* end of the last list */
+    .equ STARTS, 20  /* starts of the group */
+    .equ WORDS, 24   /* where the result of the group goes */
+    .equ GROUPS, 28  /* groups left */
+    .equ ABOVE, 32   /* planes of HIGH in use; -1 with 8 planes */
+    .equ JOB, 36     /* the job's addend */
+    .equ HIGH, 40    /* up to seven planes, weights 256 and more */
+    .equ FRAME, 68
 
 /* s += a + b; the carry is in a, b is lost. */
 .macro full_adder s, a, b
@@ -100,17 +97,6 @@
     mov \s, r6
 .endm
 
-/* r1 = carry of the plane in r2 and the next bit of the addend, which is bit 0 of the complement in
- * r0: with the bit as a mask m, (r2 & m) | (r1 & (r2 ^ m)). */
-.macro add_addend
-    lsrs r0, r0, #1
-    sbcs r3, r3
-    eors r3, r2
-    bics r2, r3
-    ands r1, r3
-    orrs r1, r2
-.endm
-
     .section .text.picobnn_rows_add, "ax", %progbits
     .balign 4
     .global picobnn_rows_add
@@ -124,32 +110,43 @@ picobnn_rows_add:
     mov r7, r11
     push {r4-r7}
     sub sp, #FRAME
+    ldmia r0!, {r1-r5}
+    str r4, [sp, #CARRIES]
+    str r3, [sp, #STARTS]
+    str r5, [sp, #WORDS]
     str r0, [sp, #JOB]
-    ldr r1, [r0, #JOB_MEMORY]
-    str r1, [sp, #MEMORY]
-    ldr r1, [r0, #JOB_WEIGHTS]
-    str r1, [sp, #WEIGHTS]
-    ldr r1, [r0, #JOB_WORDS]
-    str r1, [sp, #WORDS]
-    ldr r1, [r0, #JOB_GROUPS]
-    str r1, [sp, #GROUPS]
-    ldr r1, [r0, #JOB_PLANES]
-    subs r1, #9
-    str r1, [sp, #ABOVE]
-    ldr r1, [r0, #JOB_STARTS]
-
-.Lgroup: /* r0 job, r1 starts */
-    str r1, [sp, #STARTS]
-    ldr r0, [r0, #JOB_CARRIES]
-    mov r12, r0
-    adds r1, #4
-    ldmia r1!, {r2-r5}
-    mov r8, r4
-    mov r9, r5
-    ldr r4, [sp, #MEMORY]
-    b .Lsegment
+    ldr r6, [r0, #JOB_PLANES]
+    subs r6, #9
+    str r6, [sp, #ABOVE]
+    ldr r7, [r0, #JOB_GROUPS]
+    str r7, [sp, #GROUPS]
+    movs r0, r1
+    ldmia r1!, {r4-r7}
+    adds r4, r4, r0
+    str r4, [sp, #LIST]
+    adds r5, r5, r0
+    str r5, [sp, #END]
+    adds r6, r6, r2
+    str r6, [sp, #ROWS]
+    cmp r7, #0
+    beq 1f
+    ldr r5, [r1]
+    adds r5, r5, r0
+1:  adds r5, #64
+    str r5, [sp, #LAST]
 
     .balign 4
+.Lgroup: /* r3 starts */
+    adds r3, #4
+    ldmia r3, {r2, r3, r4, r5}
+    mov r8, r4
+    mov r9, r5
+    mov r4, sp
+    ldmia r4!, {r0, r1, r5, r6}
+    mov r12, r5
+    mov lr, r6
+    cmp r0, lr
+    bhi .Lrest
 .Lsixteen:
     add_8 0
     mov r11, r4
@@ -162,147 +159,185 @@ picobnn_rows_add:
     stmia r5!, {r4}
     mov r12, r5
     cmp r0, lr
-    bhi .Lrest
-    b .Lsixteen
+    bls .Lsixteen
 .Lrest:
     movs r4, #64
     add lr, r4
     cmp r0, lr
-    beq .Lsegment_done
+    beq .Llist_end
     add_8 0
     half_adder r9
     mov r6, r12
     stmia r6!, {r5}
     mov r12, r6
-.Lsegment_done:
-    ldr r4, [sp, #SEGMENT]
-.Lsegment: /* r4 segment */
-    ldmia r4!, {r5-r7}
-    cmp r5, #0
-    beq .Lcarries
-    str r4, [sp, #SEGMENT]
-    ldr r0, [sp, #MEMORY]
-    adds r6, r6, r0
-    adds r0, r0, r5
-    ldr r1, [sp, #WEIGHTS]
-    adds r1, r1, r7
-    mov lr, r6
+.Llist_end:
+    ldr r4, [sp, #LAST]
+    cmp r0, r4
+    beq .Llow
+    ldr r4, [sp, #JOB] /* the second list */
+    subs r4, #20
+    ldr r7, [r4]
+    ldr r4, [r7, #8]
+    subs r1, r1, r4
+    ldr r4, [r7, #20]
+    adds r1, r1, r4
+    ldr r0, [r7, #12]
+    adds r0, r0, r7
+    ldr r4, [r7, #16]
+    adds r4, r4, r7
+    mov lr, r4
     cmp r0, lr
     bhi .Lrest
     b .Lsixteen
 
-.Lcarries: /* Planes of weight 16 to 128 move into the registers, those above into HIGH. */
-    add r0, sp, #LOW
-    mov r4, r8
-    mov r5, r9
-    stmia r0!, {r2-r5}
-    ldr r1, [sp, #STARTS]
-    adds r1, #20
-    ldmia r1!, {r2-r5}
-    mov r8, r4
-    mov r9, r5
-    ldr r4, [sp, #ABOVE]
-    add r5, sp, #HIGH
-    b 2f
-1:  ldmia r1!, {r6}
-    stmia r5!, {r6}
-    subs r4, #1
-2:  cmp r4, #0
-    bne 1b
-    ldr r0, [sp, #JOB]
-    ldr r0, [r0, #JOB_CARRIES]
-    mov r4, r12
-    subs r5, r4, r0
+/* The planes up to weight 8 and the low bits of the addend: their carry, of weight 16, joins the
+ * stored ones. With a bit b of the addend a carry c goes on as c | plane where b is set, as
+ * c & plane where not; equal bits stay in their column of the code below. */
+.Llow:
+    ldr r4, [sp, #JOB]
+    ldr r0, [r4]
+    ldr r4, [sp, #STARTS]
+    mov r6, r8
+    mov r7, r9
+    lsrs r0, r0, #1
+    bcs 10f
+    movs r1, #0
+    lsrs r0, r0, #1
+    bcs 11f
+1:  ands r1, r2
+    lsrs r0, r0, #1
+    bcs 12f
+2:  ands r1, r3
+    lsrs r0, r0, #1
+    bcs 13f
+3:  ands r1, r6
+    lsrs r0, r0, #1
+    bcs 14f
+4:  ands r1, r7
+    b 15f
+10: ldr r1, [r4]
+    lsrs r0, r0, #1
+    bcc 1b
+11: orrs r1, r2
+    lsrs r0, r0, #1
+    bcc 2b
+12: orrs r1, r3
+    lsrs r0, r0, #1
+    bcc 3b
+13: orrs r1, r6
+    lsrs r0, r0, #1
+    bcc 4b
+14: orrs r1, r7
+15: mov r11, r0
+    /* Zeros fill the last four up; the planes of weight 16 and more move into the registers. */
+    mov r5, r12
+    movs r2, #0
+    movs r3, #0
     movs r6, #0
-    movs r7, #12
-    b 4f
-3:  stmia r4!, {r6}
-    adds r5, #4
-4:  tst r5, r7
-    bne 3b
-    mov r12, r4
-    subs r4, #32
-    mov lr, r4
-    b .Lcarries_left
+    stmia r5!, {r1-r3, r6}
+    subs r5, #16
+    mov lr, r5
+    ldr r0, [sp, #CARRIES]
+    adds r4, #20
+    ldmia r4!, {r2, r3, r6, r7}
+    mov r8, r6
+    mov r9, r7
+    ldr r6, [sp, #ABOVE]
+    cmp r6, #0
+    bne .Lhigh
+    str r4, [sp, #STARTS]
+.Lfour: /* r0 carries, lr their end less four; nothing above r9 */
+    add_4 1
+    half_adder r8
+    mov r6, r9
+    eors r6, r5
+    mov r9, r6
+    cmp r0, lr
+    bls .Lfour
+    b .Lsign
 
-.Lfour_carries:
+.Lhigh:
+    add r7, sp, #HIGH
+1:  ldmia r4!, {r1}
+    stmia r7!, {r1}
+    subs r6, #1
+    bne 1b
+    str r4, [sp, #STARTS]
+    subs r5, r5, r0
+    lsrs r5, r5, #5
+    bcs .Leight
     add_4 1
     half_adder r8
     movs r4, r5
-    b .Lhigh
-
-.Leight_carries:
+    b 2f
+.Leight:
     add_8 1
-.Lhigh: /* r4 carry of weight 128 */
-    half_adder r9
+2:  half_adder r9
+    cmp r5, #0
+    beq 4f
     ldr r4, [sp, #ABOVE]
     add r1, sp, #HIGH
-    b 6f
-5:  ldr r6, [r1]
+3:  ldr r6, [r1]
     movs r7, r6
     ands r7, r5
     eors r6, r5
     stmia r1!, {r6}
     movs r5, r7
     subs r4, #1
-6:  cmp r4, #0
-    bne 5b
-.Lcarries_left:
-    cmp r0, lr
-    bls .Leight_carries
-    cmp r0, r12
-    bne .Lfour_carries
+    bne 3b
+4:  cmp r0, lr
+    bls .Leight
 
-    /* The sign of the count plus the addend: the carry of each plane, then the last plane. The
-     * complement of the addend turns SBC's borrow into a mask. */
-    add r0, sp, #LOW + 16
-    mov r4, r8
-    mov r5, r9
-    stmia r0!, {r2-r5}
-    ldr r5, [sp, #JOB]
-    ldr r0, [r5, #JOB_ADDEND]
-    mvns r0, r0
-    ldr r4, [sp, #STARTS]
-    ldr r2, [r4]
+.Lsign: /* The sign of the count plus the addend: as above, then the last plane. */
+    mov r0, r11
+    mov r6, r8
+    mov r7, r9
     lsrs r0, r0, #1
-    sbcs r1, r1
-    ands r1, r2
-.irp plane, 0, 1, 2, 3, 4, 5, 6
-    ldr r2, [sp, #LOW + 4 * \plane]
-    add_addend
-.endr
-    ldr r2, [sp, #LOW + 28]
-    ldr r6, [sp, #ABOVE]
-    cmp r6, #0
-    beq 8f
+    bcs 5f
+    movs r2, #0
+5:  lsrs r0, r0, #1
+    bcs 12f
+2:  ands r2, r3
+    lsrs r0, r0, #1
+    bcs 13f
+3:  ands r2, r6
+    b 14f
+12: orrs r2, r3
+    lsrs r0, r0, #1
+    bcc 3b
+13: orrs r2, r6
+14: ldr r6, [sp, #ABOVE]
     add r4, sp, #HIGH
-7:  add_addend
-    ldmia r4!, {r2}
+    b 19f
+15: lsrs r0, r0, #1
+    bcs 16f
+    ands r2, r7
+    b 17f
+16: orrs r2, r7
+17: ldmia r4!, {r7}
     subs r6, #1
-    bne 7b
-8:  lsrs r0, r0, #1
-    sbcs r3, r3
-    eors r1, r2
-    eors r1, r3
+19: cmp r6, #0
+    bne 15b
+    lsls r0, r0, #31
+    asrs r0, r0, #31
+    eors r2, r0
+    eors r2, r7
 
-    ldr r2, [r5, #JOB_INVERT]
-    eors r1, r2
-    ldr r2, [sp, #WORDS]
-    stmia r2!, {r1}
-    ldr r3, [sp, #GROUPS]
-    subs r3, #1
+    ldr r5, [sp, #JOB]
+    ldr r4, [r5, #JOB_INVERT]
+    eors r2, r4
+    ldr r4, [sp, #WORDS]
+    stmia r4!, {r2}
+    ldr r2, [sp, #GROUPS]
+    subs r2, #1
     beq .Ldone
-    str r2, [sp, #WORDS]
-    str r3, [sp, #GROUPS]
+    str r4, [sp, #WORDS]
+    str r2, [sp, #GROUPS]
     ldr r2, [r5, #JOB_GROUP_BYTES]
-    ldr r3, [sp, #WEIGHTS]
+    ldr r3, [sp, #ROWS]
     adds r3, r3, r2
-    str r3, [sp, #WEIGHTS]
-    ldr r2, [r5, #JOB_PLANES]
-    lsls r2, r2, #2
-    ldr r1, [sp, #STARTS]
-    adds r1, r1, r2
-    mov r0, r5
+    str r3, [sp, #ROWS]
+    ldr r3, [sp, #STARTS]
     b .Lgroup
 .Ldone:
     add sp, #FRAME

@@ -38,6 +38,7 @@ RUNTIME_FILES = (
     "picobnn_conv2d.h",
     "picobnn_planes.h",
     "picobnn_planes.c",
+    "picobnn_planes_block.c",
     "picobnn_planes_core.c",
     "picobnn_planes_gather.c",
     "picobnn_planes_map.h",

@@ -197,10 +197,10 @@ static void gather_tap(const picobnn_conv2d_shape *shape, const picobnn_planes_p
     }
 }
 
-/* All words of a block; see the order in the header. Returns their end. */
 uint32_t *picobnn_planes_gather_block(const picobnn_conv2d_shape *shape,
                                       const picobnn_planes_phased_map *map,
-                                      picobnn_planes_block_place block, uint32_t *words)
+                                      picobnn_planes_block_place block, uint32_t run,
+                                      uint32_t *words)
 {
     *words++ = 0u;
     for (uint32_t kx = 0u; kx < shape->kernel_width; ++kx) {
@@ -215,13 +215,15 @@ uint32_t *picobnn_planes_gather_block(const picobnn_conv2d_shape *shape,
                 map->words + (y.phase * shape->stride_x + x.phase) * map->phase_words;
 
             for (uint32_t left = shape->in_channels; left != 0u;) {
-                const uint32_t run = left < PICOBNN_PLANES_RUN ? left : PICOBNN_PLANES_RUN;
+                const uint32_t count = run != 0u && run < left ? run : left;
 
-                gather_tap(shape, map, plane, run, block, y, x, columns, words);
-                words += run;
-                *words++ = 0u;
-                plane += run * map->plane_words;
-                left -= run;
+                gather_tap(shape, map, plane, count, block, y, x, columns, words);
+                words += count;
+                if (run != 0u) {
+                    *words++ = 0u;
+                }
+                plane += count * map->plane_words;
+                left -= count;
             }
         }
     }

@@ -98,13 +98,34 @@ PICOBNN_INLINE void picobnn_planes_next_block(picobnn_planes_block_place *block,
 picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape *shape,
                                                       const uint32_t *input, uint32_t *scratch);
 
-/* All words of a block, in the order that picobnn_planes.h describes; returns their end. */
+/* All words of a block: a zero word, then the taps down the columns of the window, one word per
+ * channel; with `run` not 0 a zero word stands behind every `run` channels and behind the last of a
+ * tap. Returns their end. */
 uint32_t *picobnn_planes_gather_block(const picobnn_conv2d_shape *shape,
                                       const picobnn_planes_phased_map *map,
-                                      picobnn_planes_block_place block, uint32_t *words);
+                                      picobnn_planes_block_place block, uint32_t run,
+                                      uint32_t *words);
 
-/* One plane of the map through the pool: the OR of every window. */
-void picobnn_planes_pool_plane(const picobnn_conv2d_shape *shape, const uint32_t *plane,
-                               uint32_t plane_words, uint32_t *output, uint32_t output_words);
+/* The words, a multiple of 16, counted per pixel: bit planes of the counts, lowest first,
+ * PICOBNN_PLANES_MAX_BITS + 1 of them. carries: count / 16 words, rounded up to 16. */
+void picobnn_planes_sum_words(const uint32_t *words, uint32_t count, uint32_t *carries,
+                              uint32_t *sums);
+
+/* The classes of the pixels of a block, at most 32; returns their end. */
+picobnn_planes_class *picobnn_planes_find_classes(const uint8_t *row_classes,
+                                                  const uint8_t *column_classes, uint32_t width,
+                                                  picobnn_planes_block_place block, uint32_t pixels,
+                                                  picobnn_planes_class *classes);
+
+PICOBNN_INLINE uint32_t picobnn_planes_has_pool(const picobnn_conv2d_shape *shape)
+{
+    return shape->pool_height != 1u || shape->pool_width != 1u || shape->pool_stride_y != 1u ||
+           shape->pool_stride_x != 1u;
+}
+
+/* From the map of all filters to the output: every plane through the pool, the flips behind it, and
+ * clear padding bits. Without a pool planes is output. */
+void picobnn_planes_finish(const picobnn_conv2d_shape *shape, const uint32_t *planes,
+                           const uint32_t *final_flips, uint32_t count, uint32_t *output);
 
 #endif

@@ -58,8 +58,8 @@ PICOBNN_INLINE uint32_t halves_words(const picobnn_conv2d_shape *shape)
            2u * shape->out_width == shape->map_width;
 }
 
-void picobnn_planes_pool_plane(const picobnn_conv2d_shape *shape, const uint32_t *plane,
-                               uint32_t plane_words, uint32_t *output, uint32_t output_words)
+static void pool_plane(const picobnn_conv2d_shape *shape, const uint32_t *plane,
+                       uint32_t plane_words, uint32_t *output, uint32_t output_words)
 {
     const uint32_t step = pooled_step(shape);
     int32_t top = -(int32_t)shape->pool_pad_top;
@@ -86,5 +86,40 @@ void picobnn_planes_pool_plane(const picobnn_conv2d_shape *shape, const uint32_t
             left += (int32_t)(step * shape->pool_stride_x);
         }
         top += shape->pool_stride_y;
+    }
+}
+
+/* The flips behind a pool, and clear padding bits. */
+static void finish_plane(uint32_t *plane, uint32_t plane_words, uint32_t flip, uint32_t pixels)
+{
+    for (uint32_t i = 0u; i < plane_words; ++i) {
+        plane[i] ^= 0u - flip;
+    }
+    plane[plane_words - 1u] &=
+        picobnn_planes_lanes(0, (int32_t)(pixels - 32u * (plane_words - 1u)));
+}
+
+void picobnn_planes_finish(const picobnn_conv2d_shape *shape, const uint32_t *planes,
+                           const uint32_t *final_flips, uint32_t count, uint32_t *output)
+{
+    const uint32_t map_words = ((uint32_t)shape->map_height * shape->map_width + 31u) / 32u;
+    const uint32_t out_pixels = (uint32_t)shape->out_height * shape->out_width;
+    const uint32_t out_words = (out_pixels + 31u) / 32u;
+    const uint32_t is_pooled = picobnn_planes_has_pool(shape);
+
+    if (!is_pooled && final_flips == NULL && out_pixels % 32u == 0u) {
+        return;
+    }
+    for (uint32_t filter = 0u; filter < count; ++filter) {
+        uint32_t flip = 0u;
+
+        if (final_flips != NULL) {
+            flip = final_flips[filter / 32u] >> (filter % 32u) & 1u;
+        }
+        if (is_pooled) {
+            pool_plane(shape, planes + filter * map_words, map_words, output, out_words);
+        }
+        finish_plane(output, out_words, flip, out_pixels);
+        output += out_words;
     }
 }

@@ -25,6 +25,7 @@ from workloads import REFUSED, WORKLOADS, half_ones_image, layer_program
 
 from picobnn.codegen.plan import Kernels, Optimize
 from picobnn.errors import PicobnnError
+from picobnn.sim.cycles import find_model
 
 Row = dict[str, Any]
 
@@ -106,8 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not {*names} <= {*WORKLOADS, *REFUSED}:
         parser.error(f"workloads are {', '.join(sorted({*WORKLOADS, *REFUSED}))}")
     board = board_of(options.core)
+    model = find_model(board.target.core)
     result: Row = {
         "core": board.target.core,
+        "error_band_percent": None if model is None else model.error_band_percent,
         "board": board.id,
         "kernels": options.kernels,
         "optimize": options.optimize,
@@ -126,7 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.write is not None:
         merge(options.write, result_key(result), result)
-    print(json.dumps(result, sort_keys=True) if options.json else table(result["workloads"]))
+    if options.json:
+        print(json.dumps(result, sort_keys=True))
+    else:
+        band = result["error_band_percent"]
+        print(f"cycles on {result['core']} modelled {'without a band' if band is None else f'within {band} %'}")
+        print(table(result["workloads"]))
     return 0 if all(row.get("verified", True) for row in result["workloads"].values()) else 1
 
 

@@ -41,7 +41,7 @@ def invoke(
     result = profile_boards(config, program, golden, boards, directory, say=call.say)
     tables = []
     for p in result.profiles:
-        band = "no band" if p.error_band_percent is None else f"+-{p.error_band_percent:g} %"
+        band = "without a band" if p.error_band_percent is None else f"+-{p.error_band_percent:g} %"
         rows: list[tuple[object, ...]] = [
             (x.name, x.strategy, x.macs, x.flash_bytes, x.ram_bytes, x.instructions, x.cycles) for x in p.layers
         ]

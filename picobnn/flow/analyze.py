@@ -145,6 +145,8 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
             if with_cycles and vectors is not None:
                 profile = profile_image(image, plan.program, vectors.images[0])
                 cycles, layer_cycles = profile.cycles, tuple(layer.cycles for layer in profile.layers)
+                if cycles is not None and profile.error_band_percent is None:
+                    notes.append("cycles are modelled without a band: docs/cycle-models.md says why.")
         except PicobnnError as error:
             if error.error_id is not ErrorId.TOOL_MISSING:
                 raise

@@ -130,8 +130,8 @@ def profile_lines(profile: dict[str, Any]) -> list[str]:
     """One board: size from the map file, counted instructions, modelled cycles with their band."""
     build, band = profile["build"], profile["error_band_percent"]
     label = "no cycle model" if profile["cycles"] is None else f"{profile['cycles']:,} cycles modelled"
-    if band is not None:
-        label += f" (+-{band:g} %, zero wait states)"
+    if profile["cycles"] is not None:
+        label += f" ({'without a band' if band is None else f'+-{band:g} %'}, zero wait states)"
     sizes = ", ".join(f"{name} {build[f'{name}_bytes']:,} B" for name in ("flash", "ram", "weight"))
     lines = [
         f"{profile['board']} ({profile['core']}): {sizes}, {profile['instructions']:,} instructions counted, {label}"

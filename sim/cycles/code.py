@@ -8,7 +8,7 @@ Used by :mod:`picobnn.sim.cycles.costs`.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from picobnn.codegen.targets.cores import InstructionSet, find_core
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.cycles.decode import decode_block, instruction_size
 from picobnn.sim.cycles.instruction import Instruction
+from picobnn.sim.cycles.objdump import disassemble
 
 UNNAMED = "?"
 
@@ -31,19 +33,23 @@ class _Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Loadable bytes and function symbols of one ELF. Of names that share an address, the first answers."""
+    """Loadable bytes and function symbols of one ELF. Of names that share an address, the first answers.
+
+    ``listed`` are the instructions by address where objdump decoded them, empty where capstone decodes the bytes.
+    """
 
     path: Path
     stretches: tuple[_Stretch, ...]
     starts: tuple[int, ...]
     names: tuple[str, ...]
     ends: tuple[int, ...]
+    listed: Mapping[int, Instruction]
 
     def block(self, start: int, end: int) -> tuple[Instruction, ...]:
         """The instructions from ``start`` up to ``end`` (exclusive). Raises E_BAD_INPUT where the ELF has no bytes."""
-        for stretch in self.stretches:
-            if stretch.address <= start and end <= stretch.address + len(stretch.data):
-                return decode_block(stretch.data[start - stretch.address : end - stretch.address], start)
+        found = self._listed_block(start, end) if self.listed else self._decoded_block(start, end)
+        if found is not None:
+            return found
         raise PicobnnError(
             ErrorId.BAD_INPUT,
             f"code ran at 0x{start:08x}, where the ELF holds nothing.",
@@ -51,8 +57,25 @@ class Code:
             remedy="Give the ELF that the emulator ran; code written at run time has no cycle model.",
         )
 
+    def _listed_block(self, start: int, end: int) -> tuple[Instruction, ...] | None:
+        block: list[Instruction] = []
+        while start < end:
+            if start not in self.listed:
+                return None
+            block.append(self.listed[start])
+            start = block[-1].end
+        return tuple(block)
+
+    def _decoded_block(self, start: int, end: int) -> tuple[Instruction, ...] | None:
+        for stretch in self.stretches:
+            if stretch.address <= start and end <= stretch.address + len(stretch.data):
+                return decode_block(stretch.data[start - stretch.address : end - stretch.address], start)
+        return None
+
     def first(self, address: int) -> Instruction | None:
         """The instruction at an address, None where the ELF has no bytes (an exception return value, say)."""
+        if self.listed:
+            return self.listed.get(address)
         for stretch in self.stretches:
             offset = address - stretch.address
             if 0 <= offset <= len(stretch.data) - 2:
@@ -71,8 +94,13 @@ class Code:
         return at >= 0 and self.starts[at] == address
 
 
-def read_code(elf: Path) -> Code:
-    """Reads an ELF. Raises E_FILE_MISSING, or E_BAD_INPUT for another format or a stripped file."""
+def read_code(elf: Path, core: str) -> Code:
+    """Reads an ELF for a core (``cortex-m4`` or ``m4``). Code for cores with vectors is decoded by objdump.
+
+    Raises E_FILE_MISSING, E_BAD_INPUT for another format or a stripped file, E_UNKNOWN_CORE, and what
+    :func:`picobnn.sim.cycles.objdump.disassemble` raises.
+    """
+    has_vectors = find_core(core).isa is InstructionSet.MVE
     try:
         with elf.open("rb") as stream:
             file = ELFFile(stream)
@@ -107,6 +135,7 @@ def read_code(elf: Path) -> Code:
         starts=tuple(starts),
         names=tuple(name for _, _, name in functions),
         ends=tuple(ends),
+        listed=disassemble(elf) if has_vectors else {},
     )
 
 

@@ -56,7 +56,7 @@ def layer_costs(segments: Sequence[Segment], elf: Path, core: str, step_count: i
     A run is ``step_count`` + 1 marks: one before it, one after every step. ``core`` is GCC's name or the short one.
     Raises E_BAD_INPUT where fewer marks were seen or the ELF is not the one that ran, E_UNKNOWN_CORE.
     """
-    code, model = read_code(elf), find_model(core)
+    code, model = read_code(elf, core), find_model(core)
     marked = [segment for segment in segments if segment.mark is not None]
     if step_count < 1 or len(marked) < step_count + 1:
         raise PicobnnError(

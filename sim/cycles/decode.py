@@ -3,7 +3,7 @@
 
 Invariant: every byte of a block belongs to exactly one record; what capstone does not know becomes a record of kind
 UNKNOWN and of the right length, so that instruction counts stay exact. Instructions are decoded one by one, so those in
-an IT block look unconditional. Called by :mod:`picobnn.sim.cycles.code`.
+an IT block look unconditional. Called by :mod:`picobnn.sim.cycles.code` for cores without vectors.
 """
 
 from __future__ import annotations
@@ -144,12 +144,18 @@ def _decode(code: bytes, address: int) -> Instruction:
     )
 
 
-def _kind(name: str, writes: frozenset[str]) -> Kind:
+def kind_of_name(name: str) -> Kind:
+    """The class that a mnemonic alone tells, without its width suffix; ALU where it tells nothing else."""
     kind = _KINDS_BY_NAME.get(name)
     if kind is None and name.startswith("it"):
         kind = Kind.IF_THEN
     if kind is None:
         kind = next((found for prefix, found in _KINDS_BY_PREFIX if name.startswith(prefix)), Kind.ALU)
+    return kind
+
+
+def _kind(name: str, writes: frozenset[str]) -> Kind:
+    kind = kind_of_name(name)
     return Kind.BRANCH_REGISTER if kind is Kind.ALU and "pc" in writes else kind
 
 

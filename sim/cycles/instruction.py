@@ -2,7 +2,8 @@
 """What a cycle model wants to know of one Thumb instruction, and nothing else.
 
 Invariant: a record is complete; every field has a meaning for every kind, so that a model never asks whether a field
-is there. Made by :mod:`picobnn.sim.cycles.decode`, read by the core models.
+is there. Made by :mod:`picobnn.sim.cycles.decode` and, for cores with vectors, by :mod:`picobnn.sim.cycles.objdump`;
+read by the core models.
 """
 
 from __future__ import annotations
@@ -39,7 +40,21 @@ class Kind(Enum):
     FLOAT_TRANSFER_MULTIPLE = auto()
     FLOAT_LONG = auto()  # divide and square root
     FLOAT_MULTIPLY_ADD = auto()
+    VECTOR = auto()  # MVE arithmetic, moves, predicates
+    VECTOR_TRANSFER = auto()  # VLDRW, VSTRW and their kin
+    LOOP_START = auto()  # WLS, which may skip the loop, DLS
+    LOOP_END = auto()  # LE, LETP
     UNKNOWN = auto()  # not decoded: costs one cycle everywhere and is counted apart
+
+
+_LEAVING = (
+    Kind.BRANCH,
+    Kind.CALL,
+    Kind.BRANCH_REGISTER,
+    Kind.TABLE_BRANCH,
+    Kind.LOOP_START,
+    Kind.LOOP_END,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ class Instruction:
     @property
     def ends_block(self) -> bool:
         """Control may leave the straight line here."""
-        return self.writes_pc or self.kind in (Kind.BRANCH, Kind.CALL, Kind.BRANCH_REGISTER, Kind.TABLE_BRANCH)
+        return self.writes_pc or self.kind in _LEAVING
 
     @property
     def unaligned_wide(self) -> bool:

@@ -15,6 +15,7 @@ from picobnn.sim.cycles.instruction import Instruction
 from picobnn.sim.cycles.m3_m4 import CORTEX_M3, CORTEX_M4
 from picobnn.sim.cycles.m7 import CORTEX_M7
 from picobnn.sim.cycles.m33 import CORTEX_M33
+from picobnn.sim.cycles.m55 import CORTEX_M55
 from picobnn.sim.cycles.v6m import CORTEX_M0, CORTEX_M0PLUS
 
 
@@ -46,11 +47,11 @@ class CycleModel(Protocol):
         """What is added when the block is left by its last instruction, to ``target`` (None: unknown code)."""
 
 
-MODELS: tuple[CycleModel, ...] = (CORTEX_M0, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M33, CORTEX_M7)
+MODELS: tuple[CycleModel, ...] = (CORTEX_M0, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M33, CORTEX_M7, CORTEX_M55)
 
 
 def find_model(core: str) -> CycleModel | None:
-    """The model of a core (``cortex-m4`` or ``m4``), None for one that has none: the Cortex-M55.
+    """The model of a core (``cortex-m4`` or ``m4``), None for one that has none.
 
     Raises E_UNKNOWN_CORE for no core of picobnn's.
     """

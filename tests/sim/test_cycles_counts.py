@@ -115,9 +115,9 @@ def test_commas_in_paths_are_doubled() -> None:
 def test_code_of_no_elf(tmp_path: Path) -> None:
     path = tmp_path / "firmware.elf"
     with pytest.raises(PicobnnError) as caught:
-        read_code(path)
+        read_code(path, "cortex-m4")
     assert caught.value.error_id is ErrorId.FILE_MISSING
     path.write_bytes(b"not an ELF file")
     with pytest.raises(PicobnnError) as caught:
-        read_code(path)
+        read_code(path, "cortex-m4")
     assert caught.value.error_id is ErrorId.BAD_INPUT

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.cycles import MODELS, CycleModel, Instruction, Kind, find_model
 from picobnn.sim.cycles.decode import decode_block
-from tests.support.cycle_kernels import V6M_KERNELS, V7M_KERNELS
+from picobnn.sim.cycles.objdump import parse_line
+from tests.support.cycle_kernels import MVE_KERNELS, V6M_KERNELS, V7M_KERNELS
 
 
 def block(halfwords: str, address: int = 0) -> tuple[Instruction, ...]:
@@ -236,6 +237,48 @@ def test_m7_pairing(halfwords: str, cycles: int) -> None:
     assert model("m7").block_cycles(block(halfwords)) == cycles
 
 
+@pytest.mark.parametrize(
+    ("line", "kind", "facts"),
+    [
+        ("       8:\tecb1 1f04 \tvldrw.u32\tq0, [r1], #16", Kind.VECTOR_TRANSFER, {"size": 4, "ends_block": False}),
+        ("1000001c:\tff00 0152 \tveor\tq0, q0, q1", Kind.VECTOR, {"address": 0x1000001C}),
+        ("      38:\tee30 0b10 \tvmov.32\tr0, d0[1]", Kind.VECTOR, {}),
+        ("      54:\tf020 e801 \tvctp.32\tr0", Kind.VECTOR, {}),
+        ("      54:\ted90 0b00 \tvldr\td0, [r0]", Kind.FLOAT_TRANSFER, {}),
+        ("      54:\tee30 0a00 \tvadd.f32\ts0, s0, s0", Kind.FLOAT, {}),
+        ("       4:\ted2d 8b10 \tvpush\t{d8-d15}", Kind.FLOAT_TRANSFER_MULTIPLE, {"transfers": 8}),
+        ("      64:\tf042 c809 \twls\tlr, r2, 7a <f+0x7a>", Kind.LOOP_START, {"target": 0x7A, "ends_block": True}),
+        ("      68:\tf040 e001 \tdls\tlr, r0", Kind.LOOP_START, {"target": None}),
+        ("      76:\tf00f c807 \tle\tlr, 6c <f+0x6c>", Kind.LOOP_END, {"target": 0x6C, "ends_block": True}),
+        ("      94:\td0f5      \tbeq.n\t82 <f+0x82>", Kind.BRANCH, {"target": 0x82, "size": 2, "conditional": True}),
+        ("      96:\tf7ff fffe \tbl\t1000 <f>", Kind.CALL, {"target": 0x1000}),
+        ("      9a:\t4770      \tbx\tlr", Kind.BRANCH_REGISTER, {"writes_pc": True}),
+        ("      9a:\t4770      \tbxeq\tlr", Kind.BRANCH_REGISTER, {}),
+        ("      9a:\t469f      \tmov\tpc, r3", Kind.BRANCH_REGISTER, {"writes_pc": True}),
+        ("      ac:\t4803      \tldr\tr0, [pc, #12]\t@ (bc <f+0xbc>)", Kind.LOAD, {"writes_pc": False}),
+        ("      ae:\tf8d0 f000 \tldr.w\tpc, [r0]", Kind.LOAD, {"writes_pc": True}),
+        (
+            "      b6:\te8bd 9ff0 \tldmia.w\tsp!, {r4-r6, sl, pc}",
+            Kind.LOAD_MULTIPLE,
+            {"transfers": 5, "writes_pc": True},
+        ),
+        ("      b6:\te92d 5ff0 \tstmdb\tsp!, {r4, lr}", Kind.STORE_MULTIPLE, {"transfers": 2, "writes_pc": False}),
+        ("      82:\tea51 8002 \tcsel\tr0, r1, r2, eq", Kind.ALU, {}),
+        ("      82:\tea51 8002 \t\t\t@ <UNDEFINED> instruction: 0xea518002", Kind.UNKNOWN, {"size": 4}),
+    ],
+)
+def test_lines_of_objdump(line: str, kind: Kind, facts: dict[str, object]) -> None:
+    instruction = parse_line(line)
+    assert instruction is not None
+    assert instruction.kind is kind
+    assert {name: getattr(instruction, name) for name in facts} == facts
+
+
+@pytest.mark.parametrize("line", ["10000000 <f>:", "  a0:\t12345678 \t.word\t0x12345678", "", "Disassembly of section"])
+def test_other_lines_of_objdump_are_no_instructions(line: str) -> None:
+    assert parse_line(line) is None
+
+
 def test_unknown_code_costs_one_cycle_everywhere() -> None:
     (unknown,) = block("ffff ffff")
     assert unknown.kind is Kind.UNKNOWN
@@ -251,9 +294,9 @@ def test_bands_and_cores() -> None:
         "cortex-m4": 5,
         "cortex-m33": 10,
         "cortex-m7": 25,
+        "cortex-m55": None,
     }
-    assert find_model("cortex-m55") is None
-    assert {core for kernel in V6M_KERNELS + V7M_KERNELS for core in kernel.cycles} == set(bands)
+    assert {core for kernel in V6M_KERNELS + V7M_KERNELS + MVE_KERNELS for core in kernel.cycles} == set(bands)
 
 
 def test_unknown_core() -> None:

@@ -41,9 +41,10 @@ class Machine:
 MACHINES = (
     Machine("microbit", "cortex-m0", ("cortex-m0", "cortex-m0plus"), 0, 0x20000000),
     Machine("mps2-an385", "cortex-m3", ("cortex-m3",), 0, 0x20000000),
-    Machine("mps2-an386", "cortex-m4+nofp", ("cortex-m4", "cortex-m55"), 0, 0x20000000),
+    Machine("mps2-an386", "cortex-m4+nofp", ("cortex-m4",), 0, 0x20000000),
     Machine("mps2-an500", "cortex-m7+nofp", ("cortex-m7",), 0, 0x20000000),
     Machine("mps2-an505", "cortex-m33+nofp", ("cortex-m33",), 0x10000000, 0x38000000),
+    Machine("mps3-an547", "cortex-m55", ("cortex-m55",), 0x10000000, 0x30000000),
 )
 
 V6M_KERNELS = (
@@ -57,6 +58,7 @@ V6M_KERNELS = (
             "cortex-m4": 7,
             "cortex-m33": 7,  # 5 + BX 2
             "cortex-m7": 5,  # a chain of 5; BX beside UXTB
+            "cortex-m55": 8,  # 5 + BX 3
         },
     ),
     Kernel(
@@ -69,6 +71,7 @@ V6M_KERNELS = (
             "cortex-m4": 7,
             "cortex-m33": 6,  # 1, 1, 1, ADDS needs the loads of cycles 1 and 2: no wait; 1, 2
             "cortex-m7": 3,  # LDR LDR | LDR ADDS | BX
+            "cortex-m55": 7,  # 3, 1, 3
         },
     ),
     Kernel(
@@ -81,6 +84,7 @@ V6M_KERNELS = (
             "cortex-m4": 5,
             "cortex-m33": 5,  # 1, wait 1, 1, 2
             "cortex-m7": 2,  # LDR | ADDS BX
+            "cortex-m55": 5,  # 1, 1, 3
         },
     ),
     Kernel(
@@ -93,6 +97,7 @@ V6M_KERNELS = (
             "cortex-m4": 6,
             "cortex-m33": 5,  # 1, wait 1, 1, 2
             "cortex-m7": 3,  # LDR | address wait | LDR BX
+            "cortex-m55": 5,  # 1, 1, 3
         },
     ),
     Kernel(
@@ -105,6 +110,7 @@ V6M_KERNELS = (
             "cortex-m4": 7,
             "cortex-m33": 6,  # 4 x 1 (a store's data may come late), 2
             "cortex-m7": 3,  # STR | STR LDR | STR BX
+            "cortex-m55": 7,  # 4, 3
         },
     ),
     Kernel(
@@ -117,6 +123,7 @@ V6M_KERNELS = (
             "cortex-m4": 6,
             "cortex-m33": 4,  # 1, 1, 2
             "cortex-m7": 2,  # MOVS | STR BX
+            "cortex-m55": 5,  # 1, 1, 3
         },
     ),
     Kernel(
@@ -129,6 +136,7 @@ V6M_KERNELS = (
             "cortex-m4": 13,
             "cortex-m33": 10,  # 3, 3, 3+1
             "cortex-m7": 6,  # 3 x ceil(3/2)
+            "cortex-m55": 11,  # 1 + 2, 1 + 2, 1 + 2 and 2 for the pc: two words a cycle
         },
     ),
     Kernel(
@@ -141,6 +149,7 @@ V6M_KERNELS = (
             "cortex-m4": 6,
             "cortex-m33": 5,  # CMP with BNE beside it 1, 2, 2
             "cortex-m7": 3,  # CMP BNE | BEQ | BX
+            "cortex-m55": 8,  # 1, 1, 1 + 2, 3
         },
     ),
     Kernel(
@@ -153,6 +162,7 @@ V6M_KERNELS = (
             "cortex-m4": 32,
             "cortex-m33": 31,  # 1, 10 x 1, 9 x 2 (behind the flags) + 0, 2
             "cortex-m7": 12,  # MOVS | 10 x (SUBS BNE) | BX
+            "cortex-m55": 42,  # 1, 10 x 2, 9 x 2 taken, 3
         },
     ),
     Kernel(
@@ -165,6 +175,7 @@ V6M_KERNELS = (
             "cortex-m4": 5,
             "cortex-m33": 6,  # 1, 1, wait 1, 1, 2
             "cortex-m7": 4,  # MOVS | MULS | wait | MULS BX
+            "cortex-m55": 6,  # 3, 3
         },
     ),
     Kernel(
@@ -177,6 +188,7 @@ V6M_KERNELS = (
             "cortex-m4": 5,
             "cortex-m33": 4,  # 1, 1, 2
             "cortex-m7": 2,  # LDR LDR | BX
+            "cortex-m55": 5,  # 1, 1, 3
         },
     ),
 )
@@ -190,6 +202,7 @@ V7M_KERNELS = (
             "cortex-m4": 6,  # 1, 1, 1, 1, 2
             "cortex-m33": 7,  # 1, 1, 1 (accumulators need not wait), wait 1, 1, 2
             "cortex-m7": 7,  # MUL . | MLA . | MLA . | ADDS BX
+            "cortex-m55": 7,  # 4, 3
         },
     ),
     Kernel(
@@ -200,6 +213,7 @@ V7M_KERNELS = (
             "cortex-m4": 4,  # 1, 1, 2
             "cortex-m33": 4,  # 1, 1, 2
             "cortex-m7": 3,  # UMULL . | UMLAL BX
+            "cortex-m55": 5,  # 1, 1, 3
         },
     ),
     Kernel(
@@ -210,6 +224,7 @@ V7M_KERNELS = (
             "cortex-m4": 5,
             "cortex-m33": 5,  # CMP with ITE beside it 1, 1, 1, 2
             "cortex-m7": 3,  # CMP ITE | MOV MOV cannot: BX is third | BX
+            "cortex-m55": 7,  # 4, 3
         },
     ),
     Kernel(
@@ -220,6 +235,7 @@ V7M_KERNELS = (
             "cortex-m4": 5,
             "cortex-m33": 4,  # CMP with IT beside it 1, 1, 2
             "cortex-m7": 2,  # CMP IT | MOV BX
+            "cortex-m55": 6,  # 3, 3
         },
     ),
     Kernel(
@@ -230,6 +246,7 @@ V7M_KERNELS = (
             "cortex-m4": 6,
             "cortex-m33": 5,  # 2, 1, 2
             "cortex-m7": 2,  # B | ADD BX
+            "cortex-m55": 7,  # 1 + 2, 1, 3
         },
     ),
     Kernel(
@@ -240,6 +257,7 @@ V7M_KERNELS = (
             "cortex-m4": 7,  # 2, 1 (another base), 2 (the same base), 2
             "cortex-m33": 5,  # 1, 1, 1, 2
             "cortex-m7": 3,  # LDR LDR | base wait | LDR BX
+            "cortex-m55": 6,  # 3, 3
         },
     ),
     Kernel(
@@ -250,6 +268,7 @@ V7M_KERNELS = (
             "cortex-m4": 292,
             "cortex-m33": 290,  # MOVS NOP 1, 32 x (1, wait 1, 5), 31 x 2 behind the flags, 1, 2
             "cortex-m7": 162,  # MOVS NOP 1, 32 x (LDR | EOR | AND LSRS | ADD SUBS | BNE), MOV BX 1
+            "cortex-m55": 292,  # 2, 32 x 7, 31 x 2, 1, 3
         },
     ),
     Kernel(
@@ -260,6 +279,7 @@ V7M_KERNELS = (
             "cortex-m4": 174,  # PUSH 3 and 6, 8 x (3 + 15 + 1) + 7 x P, 2 and POP 4
             # PUSH 2, 1 with BLE beside it, 4; 8 x (18, waits: load 1, shifted results 2), 7 x 1; 2 and POP 3
             "cortex-m33": 187,
+            "cortex-m55": 172,  # PUSH 2 and 6, 8 x 18 + 7 x 2, 2 and POP 2 + 2
         },
     ),
     Kernel(
@@ -270,21 +290,35 @@ V7M_KERNELS = (
             "cortex-m4": 4,
             "cortex-m33": 4,
             "cortex-m7": 2,  # ADD | ADD BX
+            "cortex-m55": 5,  # 1, 1, 3
         },
     ),
+)
+
+MVE_KERNELS = (
+    Kernel("kernel_vector_alternate", 6, {"cortex-m55": 9}),  # 2, then 1 each under the one before; 3
+    Kernel("kernel_vector_operations", 5, {"cortex-m55": 11}),  # 4 x 2, 3
+    Kernel("kernel_vector_scalar", 5, {"cortex-m55": 9}),  # 2, 1, 2 behind a scalar one, 1, 3
+    Kernel("kernel_vector_stack", 3, {"cortex-m55": 21}),  # 1 + 8, 1 + 8, 3
+    Kernel("kernel_low_overhead", 27, {"cortex-m55": 37}),  # 1, 1, 8 x (2 + 1 + 1), 3
+    Kernel("kernel_skipped_loop", 4, {"cortex-m55": 8}),  # 1, 1, 1 + 2, 3
+    Kernel("kernel_tail_predicated", 10, {"cortex-m55": 14}),  # 1, 1, 1, two turns of 2 + 1 + 1 for 7 words, 3
 )
 
 
 def kernels(machine: Machine) -> tuple[Kernel, ...]:
     """The kernels in the order of the steps of the image for this machine."""
-    return V6M_KERNELS if machine.cpu == "cortex-m0" else V6M_KERNELS + V7M_KERNELS
+    if machine.cpu == "cortex-m0":
+        return V6M_KERNELS
+    return V6M_KERNELS + V7M_KERNELS + (MVE_KERNELS if machine.cpu == "cortex-m55" else ())
 
 
 def build_image(machine: Machine, folder: Path) -> Path:
     """Links the image for a machine."""
     elf = folder / f"{machine.name}.elf"
     command = ["arm-none-eabi-gcc", f"-mcpu={machine.cpu}", "-mthumb", "-nostdlib", "-static", "-o", str(elf)]
-    command += [str(SOURCES / name) for name in ("image.S", "kernels_v6m.S", "kernels_v7m.S")]
+    command += ["-mfloat-abi=hard"] if machine.cpu == "cortex-m55" else []  # without it gcc leaves the vectors out
+    command += [str(SOURCES / name) for name in ("image.S", "kernels_v6m.S", "kernels_v7m.S", "kernels_mve.S")]
     command += ["-T", str(SOURCES / "image.ld")]
     command += [f"-Wl,--defsym=ROM_ORIGIN={machine.rom:#x},--defsym=RAM_ORIGIN={machine.ram:#x}"]
     subprocess.run(command, check=True, timeout=60)

@@ -26,6 +26,14 @@ mark_value: .space 4
 
     .text
 function picobnn_harness_reset
+#if defined(__ARM_FEATURE_MVE)
+    ldr     r0, =0xe000ed88         /* CPACR: full access to the vector unit */
+    ldr     r1, [r0]
+    orr     r1, r1, #0x00f00000
+    str     r1, [r0]
+    dsb
+    isb
+#endif
     ldr     r0, =data
     str     r0, [r0, #12]           /* kernel_chase follows this pointer */
     movs    r4, #2
@@ -101,6 +109,15 @@ function model_run
     step    kernel_word_loop, 32
     step    kernel_popcount, data
     step    kernel_wide_page, 0
+#endif
+#if defined(__ARM_FEATURE_MVE)
+    step    kernel_vector_alternate, 0
+    step    kernel_vector_operations, 0
+    step    kernel_vector_scalar, 0
+    step    kernel_vector_stack, 0
+    step    kernel_low_overhead, 0
+    step    kernel_skipped_loop, 0
+    step    kernel_tail_predicated, 0
 #endif
     pop     {r4, pc}
     .size model_run, . - model_run

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from layer_runs import board_of, plan_for, run_plan
-from workloads import REFUSED, WORKLOADS, half_ones_image, layer_program
+from workloads import WORKLOADS, half_ones_image, layer_program
 
 from picobnn.codegen.plan import Kernels, Optimize
 from picobnn.errors import PicobnnError
@@ -40,8 +40,6 @@ def run_workload(
     strategy: str | None = None,
 ) -> Row:
     """One workload on one core. A layer that nobody runs gives a row with ``refused`` alone."""
-    if workload in REFUSED:
-        return {"refused": REFUSED[workload]}
     program = layer_program(WORKLOADS[workload], density)
     last = len(program.steps) - 1
     board = board_of(core)
@@ -95,7 +93,7 @@ def table(workloads: Row) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Modelled cycles of single layers in real firmware.")
     parser.add_argument("--core", required=True, help="m0, m0plus, m3, m4, m7, m33 or m55")
-    parser.add_argument("--workload", default=",".join(sorted({*WORKLOADS, *REFUSED})), help="letters, comma-separated")
+    parser.add_argument("--workload", default=",".join(sorted(WORKLOADS)), help="letters, comma-separated")
     parser.add_argument("--density", type=float, default=0.5, help="share of ones of the weights")
     parser.add_argument("--kernels", choices=[kind.value for kind in Kernels], default="auto")
     parser.add_argument("--optimize", choices=[kind.value for kind in Optimize], default="speed")
@@ -104,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, help="also merge the JSON into this file")
     options = parser.parse_args(arguments)
     names = options.workload.split(",")
-    if not {*names} <= {*WORKLOADS, *REFUSED}:
-        parser.error(f"workloads are {', '.join(sorted({*WORKLOADS, *REFUSED}))}")
+    if not {*names} <= {*WORKLOADS}:
+        parser.error(f"workloads are {', '.join(sorted(WORKLOADS))}")
     board = board_of(options.core)
     model = find_model(board.target.core)
     result: Row = {

@@ -49,6 +49,7 @@ class Layer:
     stride: int = 1
     pad_mode: PadMode = PadMode.MINUS_ONE
     pool: Pool | None = None
+    groups: int = 1
 
     @property
     def text(self) -> str:
@@ -57,6 +58,8 @@ class Layer:
         kind = "first layer u8 " if self.is_first else ""
         stride = f" /{self.stride}" if self.stride != 1 else ""
         size = f"{self.kernel}x{self.kernel}{stride}"
+        if self.groups != 1:
+            kind = "depthwise " if self.groups == self.channels == self.filters else f"{self.groups} groups "
         return f"{kind}{size} {self.channels}-{self.filters} {self.height}x{self.width}"
 
 
@@ -67,12 +70,10 @@ WORKLOADS = {
     "d": Layer(1, 1, 1024, 256, 0),
     "e": Layer(32, 32, 3, 32, 3, is_first=True),
     "f": Layer(16, 16, 64, 128, 1),
+    "g": Layer(16, 16, 64, 64, 3, groups=64),
     "h": Layer(14, 14, 32, 64, 3),
     "i": Layer(7, 7, 64, 128, 3),
 }
-"""Workload g, depthwise, is missing: a program cannot hold grouped convolutions yet."""
-
-REFUSED = {"g": "grouped (depthwise) convolutions are not in the integer program yet"}
 
 
 def layer_program(layer: Layer, density: float = 0.5) -> Program:
@@ -105,8 +106,9 @@ def last_step(rng: np.random.Generator, layer: Layer, index: int, density: float
     """The layer as step ``index`` with the shape of its output. Thresholds lie near the middle."""
     if layer.kernel == 0:
         weights = random_bits(rng, (layer.filters, layer.height, layer.width, layer.channels), density)
-        epilogue = middle_threshold(rng, weights, 1.0)
-        dense = BinaryDenseStep("layer", "layer", index, index + 1, weights, epilogue, domain_of(density))
+        domain = domain_of(density)
+        epilogue = middle_threshold(rng, weights, spread_of(domain, density))
+        dense = BinaryDenseStep("layer", "layer", index, index + 1, weights, epilogue, domain)
         return dense, Shape(1, 1, layer.filters)
     pad = (layer.kernel - 1) // 2
     window = Window(layer.kernel, layer.kernel, layer.stride, layer.stride, pad, pad, pad, pad)
@@ -114,15 +116,16 @@ def last_step(rng: np.random.Generator, layer: Layer, index: int, density: float
     if layer.pool is not None:
         rows, columns = layer.pool.window.output_size(rows, columns)
     output = Shape(rows, columns, layer.filters)
-    weights = random_bits(rng, (layer.filters, layer.kernel, layer.kernel, layer.channels), density)
+    taps = (layer.kernel, layer.kernel, layer.channels // layer.groups)
+    weights = random_bits(rng, (layer.filters, *taps), density)
     if layer.is_first:
         epilogue = middle_threshold(rng, weights, 74.0)
         return InputConv2dStep("layer", "layer", index, index + 1, weights, window, layer.pool, epilogue), output
-    epilogue = middle_threshold(rng, weights, 1.0)
-    conv = BinaryConv2dStep(
-        "layer", "layer", index, index + 1, weights, window, layer.pad_mode, layer.pool, epilogue, domain_of(density)
-    )
-    return conv, output
+    domain = domain_of(density)
+    epilogue = middle_threshold(rng, weights, spread_of(domain, density))
+    return BinaryConv2dStep(
+        "layer", "layer", index, index + 1, weights, window, layer.pad_mode, layer.pool, epilogue, domain, layer.groups
+    ), output
 
 
 def domain_of(density: float) -> WeightDomain:
@@ -130,6 +133,12 @@ def domain_of(density: float) -> WeightDomain:
     if density == 0.5:
         return PLUS_MINUS_ONE
     return WeightDomain(shift=max(1, round(math.log2(1.0 / density))), ratio=-1)
+
+
+def spread_of(domain: WeightDomain, density: float) -> float:
+    """Root mean square of the weight values."""
+    clear, set_ = domain.values
+    return math.sqrt((1.0 - density) * clear**2 + density * set_**2)
 
 
 def middle_threshold(rng: np.random.Generator, weights: BitArray, spread: float) -> Threshold:

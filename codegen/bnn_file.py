@@ -16,6 +16,7 @@ import numpy as np
 
 from picobnn.codegen.bnn_header import (
     COMMON_STEP_KEYS,
+    KEPT,
     STEP_KEYS,
     EpilogueKind,
     HeaderReader,
@@ -59,8 +60,8 @@ def program_from_bytes(data: bytes, where: str) -> Program:
     """The verified program of a whole file; ``where`` names it in errors.
 
     Raises:
-        PicobnnError: BNN_FORMAT, BNN_VERSION or BNN_CHECKSUM for a file that is not as written; PROGRAM_INVALID or
-            UNSUPPORTED_FEATURE for a well-formed file whose program breaks a rule.
+        PicobnnError: BNN_FORMAT, BNN_VERSION or BNN_CHECKSUM for a file that is not as written; PROGRAM_INVALID for a
+            well-formed file whose program breaks a rule.
     """
     reader = HeaderReader(where)
     if len(data) < PREFIX.size + TRAILER_BYTES or data[:4] != MAGIC:
@@ -132,7 +133,9 @@ def _body(program: Program, *, named: bool) -> bytes:
     header = canonical_json(header_record(program, named=named))
     body = bytearray(PREFIX.pack(MAGIC, VERSION, len(header)) + header)
     for step in program.steps:
-        for blob in (pack_bits(step.weights), *_epilogue_blobs(step.epilogue)):
+        kept = None if isinstance(step, InputConv2dStep) else step.kept
+        masks = [] if kept is None else [pack_bits(kept)]
+        for blob in (pack_bits(step.weights), *masks, *_epilogue_blobs(step.epilogue)):
             body += bytes(-len(body) % ALIGNMENT) + blob
     body += bytes(-len(body) % ALIGNMENT)
     return bytes(body)
@@ -208,14 +211,19 @@ def _read_program(reader: HeaderReader, header: Record, blobs: _Blobs) -> Progra
 
 def _read_step(reader: HeaderReader, record: Record, label: str, blobs: _Blobs) -> Step:
     op = reader.choice(record.get("op"), f"{label}.op", Op)
-    reader.record(record, label, COMMON_STEP_KEYS | STEP_KEYS[op])
+    has_kept = op is not Op.INPUT_CONV2D and KEPT in record
+    reader.record(record, label, COMMON_STEP_KEYS | STEP_KEYS[op] | ({KEPT} if has_kept else set()))
+    if has_kept and record[KEPT] is not True:
+        reader.fail(f"{label}.{KEPT} is not true.")
     name, source = (reader.text(record[key], f"{label}.{key}") for key in ("name", "source"))
     reads, writes = (reader.integer(record[key], f"{label}.{key}") for key in ("input", "output"))
-    weights = blobs.bits(reader.extent(record["weights"], f"{label}.weights", 4), f"{label}.weights")
+    extent = reader.extent(record["weights"], f"{label}.weights", 4)
+    weights = blobs.bits(extent, f"{label}.weights")
+    kept = blobs.bits(extent, f"{label}.{KEPT}") if has_kept else None
     epilogue = _read_epilogue(reader, record, label, blobs, len(weights))
     if op is Op.BINARY_DENSE:
         domain = reader.domain(record["domain"], f"{label}.domain")
-        return BinaryDenseStep(name, source, reads, writes, weights, epilogue, domain)
+        return BinaryDenseStep(name, source, reads, writes, weights, epilogue, domain, kept)
     window = reader.window(record["window"], f"{label}.window")
     pool = None
     if record["pool"] is not None:
@@ -227,7 +235,9 @@ def _read_step(reader: HeaderReader, record: Record, label: str, blobs: _Blobs) 
     pad_mode = reader.choice(record["pad_mode"], f"{label}.pad_mode", PadMode)
     domain = reader.domain(record["domain"], f"{label}.domain")
     groups = reader.integer(record["groups"], f"{label}.groups")
-    return BinaryConv2dStep(name, source, reads, writes, weights, window, pad_mode, pool, epilogue, domain, groups)
+    return BinaryConv2dStep(
+        name, source, reads, writes, weights, window, pad_mode, pool, epilogue, domain, groups, kept
+    )
 
 
 def _read_epilogue(reader: HeaderReader, record: Record, label: str, blobs: _Blobs, outputs: int) -> Epilogue:

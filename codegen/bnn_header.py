@@ -45,6 +45,9 @@ STEP_KEYS = {
     Op.BINARY_CONV2D: {"domain", "groups", "pad_mode", "pool", "window"},
     Op.BINARY_DENSE: {"domain"},
 }
+KEPT = "kept"
+"""Key of binary steps, true where a mask of kept taps follows the weights, absent otherwise."""
+
 COMMON_STEP_KEYS = {"epilogue", "input", "name", "op", "output", "source", "weights"}
 
 
@@ -88,6 +91,8 @@ def _step_record(step: Step, named: bool) -> Record:
         record |= {"window": _window_record(step.window), "pool": _pool_record(step.pool)}
     if not isinstance(step, InputConv2dStep):
         record["domain"] = {"ratio": step.domain.ratio, "shift": step.domain.shift}
+        if step.kept is not None:
+            record[KEPT] = True
     match step:
         case InputConv2dStep():
             return record | {"op": Op.INPUT_CONV2D.value}

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which accumulator values a layer can reach, per output channel, over all inputs and all positions of its map.
 
-Invariant: exact. At one position an accumulator runs over an arithmetic progression (stride 2 for bits, 1 for bytes);
-positions differ only by which taps lie in the padding. Called by ``program.py`` (ranges) and by the pass
+Invariant: least and greatest value are exact. At one position every value lies on an arithmetic progression: stride 1
+for bytes, for bits twice the greatest common divisor of the weight values in use. With -1 and +1 every value of the
+progression is reached; with two values of different size some may not be, and what is decided on the progression holds
+for them too. Positions differ only by which taps lie in the padding. Called by ``program.py`` (ranges) and by the pass
 ``canonical_thresholds``.
 """
 
@@ -13,26 +15,35 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.codegen.vocabulary import BitArray, PadMode, Window
+from picobnn.codegen.vocabulary import BitArray, PadMode, WeightDomain, Window
 
 Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WeightValues:
+    """Weight bits (O, ...) with the taps that are kept (None: all) and what the bits stand for."""
+
+    bits: BitArray
+    kept: BitArray | None
+    domain: WeightDomain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """Values ``low, low + stride, ..., high`` per padding pattern and channel. low, high: int64 (P, O)."""
+    """Values ``low, low + stride, ..., high`` per padding pattern and channel. low, high, stride: int64 (P, O)."""
 
     low: Int64Array
     high: Int64Array
-    stride: int
+    stride: Int64Array
 
     def bounds(self) -> tuple[Int64Array, Int64Array]:
         """Least and greatest reachable value per channel, int64 (O,)."""
         return self.low.min(axis=0), self.high.max(axis=0)
 
     def next_reachable(self, values: npt.NDArray[np.integer]) -> Int64Array:
-        """Per channel the least reachable value that is not below ``values`` (O,); above the greatest: one more
-        than the greatest."""
+        """Per channel the least value of the progressions that is not below ``values`` (O,); above the greatest: one
+        more than the greatest."""
         wanted = np.maximum(values.astype(np.int64), self.low)
         steps = -((self.low - wanted) // self.stride)
         found = self.low + steps * self.stride
@@ -43,41 +54,54 @@ class Reach:
 
 def reach_of_input_conv(weights: BitArray, window: Window, height: int, width: int, zero_point: int) -> Reach:
     """Image convolution: a pixel adds -zero_point to 255 - zero_point, or 0 where it lies in the padding."""
-    ones, taps = _taps_inside(weights, window, height, width)
-    clear = taps[:, None] - ones
+    ones = _sums_inside(weights, window, height, width)
+    clear = _sums_inside(1 - weights, window, height, width)
     most = 255 - zero_point
-    return Reach(-zero_point * ones - most * clear, most * ones + zero_point * clear, 1)
+    low, high = -zero_point * ones - most * clear, most * ones + zero_point * clear
+    return Reach(low, high, np.ones_like(low))
 
 
-def reach_of_binary_conv(weights: BitArray, window: Window, height: int, width: int, pad_mode: PadMode) -> Reach:
+def reach_of_binary_conv(values: WeightValues, window: Window, height: int, width: int, pad_mode: PadMode) -> Reach:
     """Binary convolution: padding adds -w (``MINUS_ONE``) or nothing (``ZERO``)."""
-    ones, taps = _taps_inside(weights, window, height, width)
-    inside = taps[:, None]
+    clear, ones = (_sums_inside(bits, window, height, width) for bits in _kept_bits(values))
     centre = np.zeros_like(ones)
     if pad_mode is PadMode.MINUS_ONE:
-        all_ones = weights.sum(axis=(1, 2, 3), dtype=np.int64)
-        outside_sum = 2 * (all_ones - ones) - (weights[0].size - inside)
-        centre = -outside_sum
-    return Reach(centre - inside, centre + inside, 2)
+        all_clear, all_ones = (bits.sum(axis=(1, 2, 3), dtype=np.int64) for bits in _kept_bits(values))
+        clear_value, set_value = values.domain.values
+        centre = -(clear_value * (all_clear - clear) + set_value * (all_ones - ones))
+    return _reach_around(centre, clear, ones, values.domain)
 
 
-def reach_of_dense(weights: BitArray) -> Reach:
-    """Dense layer: -K to K over K inputs."""
-    extent = np.full((1, len(weights)), weights[0].size, np.int64)
-    return Reach(-extent, extent, 2)
+def reach_of_dense(values: WeightValues) -> Reach:
+    """Dense layer: no padding."""
+    clear, ones = (bits.reshape(1, len(bits), -1).sum(axis=2, dtype=np.int64) for bits in _kept_bits(values))
+    return _reach_around(np.zeros_like(ones), clear, ones, values.domain)
 
 
-def _taps_inside(weights: BitArray, window: Window, height: int, width: int) -> tuple[Int64Array, Int64Array]:
-    """Per padding pattern the set weight bits (P, O) and the number of taps (P,) that lie inside the map."""
+def _kept_bits(values: WeightValues) -> tuple[BitArray, BitArray]:
+    """Kept taps whose weight bit is clear, and those whose bit is set."""
+    kept = np.ones_like(values.bits) if values.kept is None else values.kept
+    return kept - values.bits, values.bits
+
+
+def _reach_around(centre: Int64Array, clear: Int64Array, ones: Int64Array, domain: WeightDomain) -> Reach:
+    """Sums of ``clear`` and ``ones`` taps (P, O) with x -1 or +1, shifted by ``centre``."""
+    sizes = np.abs(np.array(domain.values, np.int64))
+    extent = sizes[0] * clear + sizes[1] * ones
+    common = np.gcd(np.where(clear > 0, sizes[0], 0), np.where(ones > 0, sizes[1], 0))
+    return Reach(centre - extent, centre + extent, 2 * np.maximum(common, 1))
+
+
+def _sums_inside(bits: BitArray, window: Window, height: int, width: int) -> Int64Array:
+    """Per padding pattern and filter the number of ones among the taps inside the map, int64 (P, O)."""
     rows, columns = window.output_size(height, width)
     top, bottom = _spans(rows, window.stride_y, window.pad_top, window.height, height)
     left, right = _spans(columns, window.stride_x, window.pad_left, window.width, width)
-    table = np.zeros((len(weights), window.height + 1, window.width + 1), np.int64)
-    table[:, 1:, 1:] = weights.sum(axis=3, dtype=np.int64).cumsum(axis=1).cumsum(axis=2)
+    table = np.zeros((len(bits), window.height + 1, window.width + 1), np.int64)
+    table[:, 1:, 1:] = bits.sum(axis=3, dtype=np.int64).cumsum(axis=1).cumsum(axis=2)
     low_y, high_y, low_x, high_x = top[:, None], bottom[:, None], left[None, :], right[None, :]
     ones = table[:, high_y, high_x] - table[:, low_y, high_x] - table[:, high_y, low_x] + table[:, low_y, low_x]
-    taps = (high_y - low_y) * (high_x - low_x) * weights.shape[3]
-    return ones.reshape(len(weights), -1).T, taps.reshape(-1)
+    return ones.reshape(len(bits), -1).T
 
 
 def _spans(positions: int, stride: int, pad: int, size: int, extent: int) -> tuple[Int64Array, Int64Array]:

@@ -61,7 +61,10 @@ class InputConv2d:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryConv2d:
-    """Bits -> int32 accumulators. weights: 0/1 (O, ky, kx, I / groups)."""
+    """Bits -> int32 accumulators. weights: 0/1 (O, ky, kx, I / groups); ``kept`` of the same shape: 0 is a removed tap.
+
+    Output o reads the channels from ``g * I / groups`` on, g = o // (O / groups).
+    """
 
     name: str
     source: str
@@ -73,11 +76,13 @@ class BinaryConv2d:
     groups: int = 1
     pool: Pool | None = None
     epilogue: Epilogue | None = None
+    kept: BitArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryDense:
-    """Bits -> int32 accumulators (1, 1, O). weights: 0/1 (O, H, W, C) in the order of the input map."""
+    """Bits -> int32 accumulators (1, 1, O). weights: 0/1 (O, H, W, C) in the order of the input map; ``kept`` of the
+    same shape: 0 is a removed tap."""
 
     name: str
     source: str
@@ -85,6 +90,7 @@ class BinaryDense:
     weights: BitArray
     domain: WeightDomain = PLUS_MINUS_ONE
     epilogue: Epilogue | None = None
+    kept: BitArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,7 @@ def verify_graph(graph: Graph) -> dict[str, ValueType]:
     ranges agree.
 
     Raises:
-        PicobnnError: GRAPH_INVALID, or UNSUPPORTED_FEATURE for what the grammar has room for and nothing lowers yet;
-            ``where`` names the node.
+        PicobnnError: GRAPH_INVALID; ``where`` names the node.
     """
     subject = Subject(ErrorId.GRAPH_INVALID, "graph")
     rules.check_name(subject, "graph name", graph.name)
@@ -202,13 +207,14 @@ def _type_of(subject: Subject, node: Operation, source: ValueType) -> ValueType:
             return _type_of_conv(subject, node, source.shape)
         case BinaryConv2d():
             _check_kind(subject, source, ElementKind.BIT)
-            rules.check_supported(subject, node.domain, node.groups)
+            rules.check_domain(subject, node.domain)
             return _type_of_conv(subject, node, source.shape)
         case BinaryDense():
             _check_kind(subject, source, ElementKind.BIT)
-            rules.check_supported(subject, node.domain, 1)
+            rules.check_domain(subject, node.domain)
             shape = source.shape
-            outputs = rules.check_weights(subject, node.weights, (shape.height, shape.width, shape.channels))
+            taps = (shape.height, shape.width, shape.channels)
+            outputs = rules.check_weights(subject, node.weights, taps, node.kept)
             return _type_behind(subject, node.epilogue, Shape(1, 1, outputs))
         case MaxPool2d():
             _check_kind(subject, source, ElementKind.BIT, ElementKind.INT32)
@@ -228,7 +234,9 @@ def _type_of(subject: Subject, node: Operation, source: ValueType) -> ValueType:
 
 def _type_of_conv(subject: Subject, node: InputConv2d | BinaryConv2d, shape: Shape) -> ValueType:
     rows, columns = rules.check_sliding(subject, node.window, shape.height, shape.width, pooling=False)
-    outputs = rules.check_weights(subject, node.weights, (node.window.height, node.window.width, shape.channels))
+    groups, kept = (node.groups, node.kept) if isinstance(node, BinaryConv2d) else (1, None)
+    taps = (node.window.height, node.window.width, shape.channels)
+    outputs = rules.check_weights(subject, node.weights, taps, kept, groups)
     rules.check_shape(subject, Shape(rows, columns, outputs))
     if node.pool is not None:
         if not isinstance(node.epilogue, Threshold):

@@ -5,8 +5,8 @@ A program is a tuple of tensors (tensor 0 is the image) and a tuple of steps in 
 one tensor and writes one. All executors below PyTorch run this object; ``bnn_file.py`` stores it.
 
 Integer semantics (fixed): a set bit is +1, a clear bit is -1; weight bits are (O, ky, kx, I);
-``acc = 2**shift * sum(x where u=1) + ratio * sum(x)`` over the taps of the window; the input convolution sees
-``q - zero_point`` and pads with the zero point; a threshold epilogue writes ``(acc >= T) xor flip``; a scale
+``acc = 2**shift * sum(x where u=1) + ratio * sum(x)`` over the taps of the window that are kept; the input convolution
+sees ``q - zero_point`` and pads with the zero point; a threshold epilogue writes ``(acc >= T) xor flip``; a scale
 epilogue writes ``acc * m + b`` as int32.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from picobnn.codegen import rules
-from picobnn.codegen.bounds import Reach, reach_of_binary_conv, reach_of_dense, reach_of_input_conv
+from picobnn.codegen.bounds import Reach, WeightValues, reach_of_binary_conv, reach_of_dense, reach_of_input_conv
 from picobnn.codegen.rules import Subject
 from picobnn.codegen.vocabulary import (
     PLUS_MINUS_ONE,
@@ -61,7 +61,11 @@ class InputConv2dStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryConv2dStep:
-    """Binary convolution. weights: uint8 0/1 (O, ky, kx, I / groups)."""
+    """Binary convolution. weights: uint8 0/1 (O, ky, kx, I / groups).
+
+    Output o reads the channels from ``g * I / groups`` on, g = o // (O / groups). ``kept``: None, or uint8 0/1 of the
+    shape of weights, 0 where a tap is removed (there the weight bit is 0 too).
+    """
 
     name: str
     source: str
@@ -74,11 +78,15 @@ class BinaryConv2dStep:
     epilogue: Epilogue
     domain: WeightDomain = PLUS_MINUS_ONE
     groups: int = 1
+    kept: BitArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryDenseStep:
-    """Binary dense layer over a whole map. weights: uint8 0/1 (O, H, W, C), the order of the input tensor."""
+    """Binary dense layer over a whole map. weights: uint8 0/1 (O, H, W, C), the order of the input tensor.
+
+    ``kept``: None, or uint8 0/1 of the shape of weights, 0 where a tap is removed (there the weight bit is 0 too).
+    """
 
     name: str
     source: str
@@ -87,6 +95,7 @@ class BinaryDenseStep:
     weights: BitArray
     epilogue: Epilogue
     domain: WeightDomain = PLUS_MINUS_ONE
+    kept: BitArray | None = None
 
 
 Step = InputConv2dStep | BinaryConv2dStep | BinaryDenseStep
@@ -121,7 +130,7 @@ class Program:
 
 
 def step_macs(program: Program, step: Step) -> int:
-    """Multiply-accumulates of one step, border included: positions of the accumulator map x fan-in."""
+    """Multiply-accumulates of one step, border and removed taps included: positions of the accumulators x weights."""
     shape = program.tensors[step.input].shape
     taps = step.weights.size
     if isinstance(step, BinaryDenseStep):
@@ -151,8 +160,7 @@ def verify_program(program: Program) -> None:
     ranges agree; accumulators and scaled results fit int32.
 
     Raises:
-        PicobnnError: PROGRAM_INVALID, or UNSUPPORTED_FEATURE for what the grammar has room for and no kernel
-            computes yet; ``where`` names the step or tensor.
+        PicobnnError: PROGRAM_INVALID; ``where`` names the step or tensor.
     """
     subject = Subject(ErrorId.PROGRAM_INVALID, "program")
     rules.check_name(subject, "program name", program.name)
@@ -198,13 +206,8 @@ def _verify_step(program: Program, index: int, step: Step) -> None:
             f"it reads tensor {step.input} of {source.kind.value}, expected {wanted.value}.",
             "An input convolution reads the image, every other step reads bits.",
         )
-    match step:
-        case BinaryConv2dStep():
-            rules.check_supported(subject, step.domain, step.groups)
-        case BinaryDenseStep():
-            rules.check_supported(subject, step.domain, 1)
-        case InputConv2dStep():
-            pass
+    if not isinstance(step, InputConv2dStep):
+        rules.check_domain(subject, step.domain)
     shape = _output_shape(subject, source.shape, step)
     if shape != target.shape:
         raise subject.fail(f"it gives {shape}, tensor {step.output} is {target.shape}.", "Correct the tensor's shape.")
@@ -223,10 +226,12 @@ def _verify_step(program: Program, index: int, step: Step) -> None:
 def _output_shape(subject: Subject, shape: Shape, step: Step) -> Shape:
     """Shape behind the step's window and pool; checks weights, window and pool on the way."""
     if isinstance(step, BinaryDenseStep):
-        outputs = rules.check_weights(subject, step.weights, (shape.height, shape.width, shape.channels))
-        return Shape(1, 1, outputs)
+        taps = (shape.height, shape.width, shape.channels)
+        return Shape(1, 1, rules.check_weights(subject, step.weights, taps, step.kept))
     rows, columns = rules.check_sliding(subject, step.window, shape.height, shape.width, pooling=False)
-    outputs = rules.check_weights(subject, step.weights, (step.window.height, step.window.width, shape.channels))
+    groups, kept = (step.groups, step.kept) if isinstance(step, BinaryConv2dStep) else (1, None)
+    taps = (step.window.height, step.window.width, shape.channels)
+    outputs = rules.check_weights(subject, step.weights, taps, kept, groups)
     rules.check_shape(subject, Shape(rows, columns, outputs))
     if step.pool is None:
         return Shape(rows, columns, outputs)
@@ -241,9 +246,10 @@ def _reach(program: Program, step: Step) -> Reach:
         case InputConv2dStep():
             return reach_of_input_conv(step.weights, step.window, shape.height, shape.width, program.input_zero_point)
         case BinaryConv2dStep():
-            return reach_of_binary_conv(step.weights, step.window, shape.height, shape.width, step.pad_mode)
+            values = WeightValues(step.weights, step.kept, step.domain)
+            return reach_of_binary_conv(values, step.window, shape.height, shape.width, step.pad_mode)
         case BinaryDenseStep():
-            return reach_of_dense(step.weights)
+            return reach_of_dense(WeightValues(step.weights, step.kept, step.domain))
 
 
 def _verify_statistics(program: Program) -> None:

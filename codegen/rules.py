@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from picobnn.codegen.vocabulary import (
-    PLUS_MINUS_ONE,
+    BitArray,
     Epilogue,
     Int32Array,
     Scale,
@@ -27,6 +27,8 @@ from picobnn.errors import ErrorId, PicobnnError
 MAX_SIDE = 65535
 MAX_ELEMENTS = 1 << 28
 MAX_NAME = 200
+MAX_SHIFT = 15
+MAX_RATIO = 32767
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 
@@ -39,9 +41,6 @@ class Subject:
 
     def fail(self, what: str, remedy: str) -> PicobnnError:
         return PicobnnError(self.error_id, what, where=self.where, remedy=remedy)
-
-    def unsupported(self, what: str, remedy: str) -> PicobnnError:
-        return PicobnnError(ErrorId.UNSUPPORTED_FEATURE, what, where=self.where, remedy=remedy)
 
 
 def check_name(subject: Subject, label: str, name: str, *, may_be_empty: bool = False) -> None:
@@ -100,11 +99,26 @@ def check_int32(subject: Subject, label: str, values: object, extent: tuple[int,
         raise subject.fail(f"{label} are {_describe(values)}, expected int32 {extent}.", "Correct the array.")
 
 
-def check_weights(subject: Subject, weights: object, taps: tuple[int, int, int]) -> int:
-    """Weights are 0/1 of shape (O, *taps) with O at least 1; returns O."""
+def check_weights(
+    subject: Subject, weights: object, taps: tuple[int, int, int], kept: BitArray | None = None, groups: int = 1
+) -> int:
+    """Weights are 0/1 of shape (O, height, width, channels / groups) with O at least 1; returns O.
+
+    ``taps`` are height, width, channels; groups divide channels and O. The mask of kept taps has the shape of the
+    weights, which are 0 where it is 0.
+    """
     outputs = weights.shape[0] if isinstance(weights, np.ndarray) and weights.ndim == 4 else 0
-    check_bits(subject, "weights", weights, (max(outputs, 1), *taps))
+    check_integer(subject, "group count", groups, 1, MAX_SIDE)
+    for label, count in (("input", taps[2]), ("output", outputs)):
+        if count % groups:
+            raise subject.fail(f"{groups} groups do not divide {count} {label} channels.", "Correct the group count.")
+    extent = (max(outputs, 1), *taps[:2], taps[2] // groups)
+    check_bits(subject, "weights", weights, extent)
     check_integer(subject, "output channel count", outputs, 1, MAX_SIDE)
+    if kept is not None:
+        check_bits(subject, "kept taps", kept, extent)
+        if np.any(np.asarray(weights) > kept):
+            raise subject.fail("a removed tap has a set weight bit.", "Clear the weight bits of removed taps.")
     return outputs
 
 
@@ -141,14 +155,10 @@ def check_scale_range(subject: Subject, scale: Scale, low: Int32Array, high: Int
             )
 
 
-def check_supported(subject: Subject, domain: WeightDomain, groups: int) -> None:
-    """Refuses what the grammar has room for and no kernel computes yet."""
-    for label, value in (("shift", domain.shift), ("ratio", domain.ratio), ("group count", groups)):
-        check_integer(subject, label, value, INT32_MIN, INT32_MAX)
-    if domain != PLUS_MINUS_ONE:
-        raise subject.unsupported(f"weights stand for {domain}, not for -1 and +1.", "Train with -1/+1 weights.")
-    if groups != 1:
-        raise subject.unsupported(f"the convolution has {groups} groups.", "Use an ungrouped convolution.")
+def check_domain(subject: Subject, domain: WeightDomain) -> None:
+    """Shift from 0 to 15, ratio from -32768 to 32767: weight values fit 17 bits, sums over any map fit int64."""
+    check_integer(subject, "weight shift", domain.shift, 0, MAX_SHIFT)
+    check_integer(subject, "weight ratio", domain.ratio, -MAX_RATIO - 1, MAX_RATIO)
 
 
 def _describe(values: object) -> str:

@@ -92,10 +92,18 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class WeightDomain:
-    """The two values a stored weight bit stands for: ``acc = 2**shift * sum(x where u=1) + ratio * sum(x)``."""
+    """The two values a stored weight bit stands for: ``acc = 2**shift * sum(x where u=1) + ratio * sum(x)``.
+
+    Both sums run over the taps that are kept. A clear bit stands for ``ratio``, a set bit for ``2**shift + ratio``.
+    """
 
     shift: int
     ratio: int
+
+    @property
+    def values(self) -> tuple[int, int]:
+        """What a clear and a set bit stand for."""
+        return self.ratio, 2**self.shift + self.ratio
 
 
 PLUS_MINUS_ONE = WeightDomain(shift=1, ratio=-1)

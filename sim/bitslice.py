@@ -15,7 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
-from picobnn.codegen.vocabulary import BitArray, PadMode, Pool, PoolStage, Scale, Shape, Threshold, Window
+from picobnn.codegen.vocabulary import (
+    PLUS_MINUS_ONE,
+    BitArray,
+    PadMode,
+    Pool,
+    PoolStage,
+    Scale,
+    Shape,
+    Threshold,
+    Window,
+)
+from picobnn.errors import ErrorId, PicobnnError
 
 Offsets = npt.NDArray[np.uint32]
 Masks = npt.NDArray[np.uint64]
@@ -69,7 +80,11 @@ class _Borders:
 
 
 def step_tables(program: Program, step: Step, vector_bytes: int) -> StepTables:
-    """Tables of one step of a verified program, for vectors of ``vector_bytes``."""
+    """Tables of one step of a verified program, for vectors of ``vector_bytes``.
+
+    Raises UNSUPPORTED_FEATURE for groups, removed taps and weights other than -1 and +1.
+    """
+    _refuse_general(step)
     shape = program.tensors[step.input].shape
     window = _window_of(step, shape)
     rows, columns = window.output_size(shape.height, shape.width)
@@ -130,6 +145,19 @@ def step_tables(program: Program, step: Step, vector_bytes: int) -> StepTables:
         factor=factor,
         scratch_vectors=scratch,
     )
+
+
+def _refuse_general(step: Step) -> None:
+    if isinstance(step, InputConv2dStep):
+        return
+    groups = step.groups if isinstance(step, BinaryConv2dStep) else 1
+    if step.domain != PLUS_MINUS_ONE or step.kept is not None or groups != 1:
+        raise PicobnnError(
+            ErrorId.UNSUPPORTED_FEATURE,
+            "the bit-sliced executor runs ungrouped weights of -1 and +1 only.",
+            where=step.name,
+            remedy="Run it with PICOBNN_PURE=1.",
+        )
 
 
 def _window_of(step: Step, shape: Shape) -> Window:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from picobnn.codegen.bounds import Reach, reach_of_binary_conv, reach_of_dense, reach_of_input_conv
+from picobnn.codegen.bounds import Reach, WeightValues, reach_of_binary_conv, reach_of_dense, reach_of_input_conv
 from picobnn.codegen.ir import (
     BinaryConv2d,
     BinaryDense,
@@ -56,6 +56,7 @@ def _reach(node: InputConv2d | BinaryConv2d | BinaryDense, shape: Shape, zero_po
         case InputConv2d():
             return reach_of_input_conv(node.weights, node.window, shape.height, shape.width, zero_point)
         case BinaryConv2d():
-            return reach_of_binary_conv(node.weights, node.window, shape.height, shape.width, node.pad_mode)
+            values = WeightValues(node.weights, node.kept, node.domain)
+            return reach_of_binary_conv(values, node.window, shape.height, shape.width, node.pad_mode)
         case BinaryDense():
-            return reach_of_dense(node.weights)
+            return reach_of_dense(WeightValues(node.weights, node.kept, node.domain))

@@ -32,8 +32,9 @@ def fold_flatten(graph: Graph) -> Graph:
         elif isinstance(node, BinaryDense) and node.input in flattens:
             source = flattens[node.input].input
             shape = types[source].shape
-            weights = node.weights.reshape(len(node.weights), shape.height, shape.width, shape.channels)
-            kept.append(replace(node, input=source, weights=weights))
+            extent = (len(node.weights), shape.height, shape.width, shape.channels)
+            mask = None if node.kept is None else node.kept.reshape(extent)
+            kept.append(replace(node, input=source, weights=node.weights.reshape(extent), kept=mask))
         else:
             kept.append(node)
     return Graph(graph.name, tuple(kept))

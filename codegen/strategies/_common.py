@@ -42,6 +42,11 @@ def output_layout(step: Step) -> Layout:
     return Layout.HWC_INT32 if isinstance(step.epilogue, Scale) else Layout.CHANNEL_WORDS
 
 
+def is_ternary(step: Step) -> bool:
+    """Whether some taps are removed."""
+    return not isinstance(step, InputConv2dStep) and step.kept is not None
+
+
 def step_pool(step: Step) -> Pool | None:
     return step.pool if isinstance(step, Conv2dStep) else None
 

@@ -16,7 +16,7 @@ import numpy as np
 from picobnn.codegen.pack import pack_words
 from picobnn.codegen.plan import Layout, layout_bytes
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
-from picobnn.codegen.strategies._common import fan_in, refuse_conv2d, shape_numbers
+from picobnn.codegen.strategies._common import fan_in, is_ternary, refuse_conv2d, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
@@ -65,6 +65,8 @@ class PlanesStrategy:
             return Refusal("v6-M has too few registers for the adders")
         if step.domain != PLUS_MINUS_ONE:
             return Refusal("only weights of -1 and +1 are selected as lists")
+        if is_ternary(step):
+            return Refusal("some weights are removed; only whole filters are selected as lists")
         if step.groups != 1:
             return Refusal(f"{step.groups} groups; only ungrouped convolutions are gathered")
         if isinstance(step.epilogue, Scale):

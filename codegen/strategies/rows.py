@@ -23,6 +23,7 @@ from picobnn.codegen.strategies._common import (
     fan_in,
     flip_tables,
     input_density,
+    is_ternary,
     refuse_conv2d,
     shape_numbers,
     thresholds_within,
@@ -68,6 +69,8 @@ class RowsStrategy:
             return Refusal("a scale needs sums, and the counters give signs only")
         if step.domain != PLUS_MINUS_ONE:
             return Refusal("only weights of -1 and +1 are added as rows")
+        if is_ternary(step):
+            return Refusal("some weights are removed; only whole filters are added as rows")
         if isinstance(step, BinaryConv2dStep) and step.groups != 1:
             return Refusal(f"{step.groups} groups; only ungrouped convolutions are added as rows")
         if fan_in(step) > MAX_FAN_IN:

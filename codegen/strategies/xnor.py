@@ -18,6 +18,7 @@ from picobnn.codegen.strategies._common import (
     fan_in,
     filter_words,
     flip_tables,
+    is_ternary,
     output_layout,
     packed_filters,
     refuse_conv2d,
@@ -55,6 +56,8 @@ class XnorStrategy:
             return Refusal("the input is 8-bit, not binary")
         if step.domain != PLUS_MINUS_ONE:
             return Refusal("only weights of -1 and +1 are packed as xnor words")
+        if is_ternary(step):
+            return Refusal("some weights are removed; only whole filters are packed as xnor words")
         if isinstance(step, BinaryConv2dStep) and step.groups != 1:
             return Refusal(f"{step.groups} groups; only ungrouped convolutions are packed as xnor words")
         if fan_in(step) > MAX_FAN_IN:

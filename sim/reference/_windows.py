@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sliding windows shared by the convolutions: padding, unfolding, and exact integer sums.
 
-Invariant: values (at most 8 bits and a sign) and weights (-1 and +1) are integers held in float64, so that BLAS can do
-the work. Every product and every partial sum is an integer. A map has at most 2**28 elements, so that no sum reaches
-2**36; up to 2**53 float64 is exact in any order of addition.
+Invariant: values (at most 8 bits and a sign, or -1 and +1) and weights (-1 and +1, or at most 16 bits and a sign) are
+integers held in float64, so that BLAS can do the work. Every product and every partial sum is an integer. A map has at
+most 2**28 elements, so that no sum exceeds 2**44; up to 2**53 float64 is exact in any order of addition.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.codegen.vocabulary import Window
+from picobnn.codegen.vocabulary import BitArray, WeightDomain, Window
 
 Integers = npt.NDArray[np.int64]
 Exact = npt.NDArray[np.float64]  # integers below 2**53
@@ -20,6 +20,12 @@ Exact = npt.NDArray[np.float64]  # integers below 2**53
 def signs(bits: npt.NDArray[np.uint8]) -> Exact:
     """0/1 -> -1/+1."""
     return bits.astype(np.float64) * 2.0 - 1.0
+
+
+def weight_values(bits: BitArray, kept: BitArray | None, domain: WeightDomain) -> Exact:
+    """Weight bits -> the values they stand for, 0 where a tap is removed."""
+    values = np.asarray(bits * 2.0**domain.shift + domain.ratio, np.float64)
+    return values if kept is None else values * kept
 
 
 def pad_map(values: Exact, window: Window, fill: float) -> Exact:

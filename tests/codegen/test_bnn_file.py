@@ -18,21 +18,23 @@ from hypothesis import strategies as st
 
 from picobnn.codegen import bnn_file
 from picobnn.codegen.bnn_file import model_hash, program_from_bytes, program_to_bytes, read_bnn, write_bnn
-from picobnn.codegen.program import BinaryConv2dStep, Density, Program
+from picobnn.codegen.program import BinaryConv2dStep, Density, InputConv2dStep, Program
 from picobnn.codegen.vocabulary import ElementKind
 from picobnn.errors import ErrorId, PicobnnError
-from tests.support.random_programs import TINY, programs, random_program
+from tests.support.random_programs import GENERAL, TINY_GENERAL, programs, random_program
+from tests.support.small_programs import two_layers
 
 FILE_ERRORS = {ErrorId.BNN_FORMAT, ErrorId.BNN_VERSION, ErrorId.BNN_CHECKSUM}
-HEADER_ERRORS = {ErrorId.BNN_FORMAT, ErrorId.PROGRAM_INVALID, ErrorId.UNSUPPORTED_FEATURE}
+HEADER_ERRORS = {ErrorId.BNN_FORMAT, ErrorId.PROGRAM_INVALID}
 
 
 def example() -> Program:
-    """A small program that has every kind of step, pool and epilogue, with statistics."""
+    """A small program that has every kind of step, pool and epilogue, groups and removed taps, with statistics."""
     for seed in range(10_000):
-        program = random_program(np.random.default_rng(seed), TINY)
+        program = random_program(np.random.default_rng(seed), TINY_GENERAL)
+        convs = [step for step in program.steps if isinstance(step, BinaryConv2dStep)]
         if len({type(step) for step in program.steps}) == 3 and any(
-            isinstance(step, BinaryConv2dStep) and step.pool for step in program.steps
+            step.pool and step.groups > 1 and step.kept is not None for step in convs
         ):
             return replace(program, statistics=(Density(1, 3, 10), Density(2, 0, 4)))
     raise AssertionError("no example")
@@ -77,7 +79,7 @@ def load(data: bytes) -> Program | PicobnnError:
 
 
 @settings(deadline=None, max_examples=60)
-@given(programs())
+@given(programs(GENERAL))
 def test_round_trip_gives_the_same_bytes_and_hash(program: Program) -> None:
     data = program_to_bytes(program)
     loaded = program_from_bytes(data, "x")
@@ -87,6 +89,9 @@ def test_round_trip_gives_the_same_bytes_and_hash(program: Program) -> None:
     for one, two in zip(loaded.steps, program.steps, strict=True):
         assert type(one) is type(two)
         np.testing.assert_array_equal(one.weights, two.weights)
+        if not isinstance(one, InputConv2dStep) and not isinstance(two, InputConv2dStep):
+            assert (one.domain, one.kept is None) == (two.domain, two.kept is None)
+            np.testing.assert_array_equal(one.kept, two.kept)
 
 
 def test_header_rebuilder_is_faithful() -> None:
@@ -214,8 +219,12 @@ def change(path: tuple[str | int, ...], value: object) -> bytes:
         (("steps", 0, "weights"), [2**40, 2**40, 2**40, 2**40], ErrorId.BNN_FORMAT, "are left"),
         (("steps", 0, "weights"), [1, 1, 1], ErrorId.BNN_FORMAT, "does not hold 4 integers"),
         (("steps", 0, "window", "pad_top"), 2**62, ErrorId.PROGRAM_INVALID, "window pad_top"),
-        (("steps", 1, "groups"), 2, ErrorId.UNSUPPORTED_FEATURE, "2 groups"),
-        (("steps", 1, "domain", "ratio"), 0, ErrorId.UNSUPPORTED_FEATURE, "weights stand for"),
+        (("steps", 1, "groups"), 11, ErrorId.PROGRAM_INVALID, "11 groups"),
+        (("steps", 1, "groups"), 0, ErrorId.PROGRAM_INVALID, "group count"),
+        (("steps", 1, "domain", "shift"), 16, ErrorId.PROGRAM_INVALID, "weight shift"),
+        (("steps", 1, "domain", "ratio"), 2**40, ErrorId.PROGRAM_INVALID, "weight ratio"),
+        (("steps", 1, "kept"), False, ErrorId.BNN_FORMAT, "kept is not true"),
+        (("steps", 0, "kept"), True, ErrorId.BNN_FORMAT, "unknown key 'kept'"),
         (("tensors", 0, "shape"), [2**60, 1, 1], ErrorId.PROGRAM_INVALID, "height"),
         (("tensors", 1, "kind"), "f32", ErrorId.BNN_FORMAT, "kind is none of"),
         (("tensors",), {}, ErrorId.BNN_FORMAT, "not an array"),
@@ -251,7 +260,7 @@ def test_missing_key_is_named() -> None:
         b'{"a":NaN}',
         b'{"a":-0}',
         json.dumps(header_of(DATA), sort_keys=True).encode(),
-        canonical(header_of(DATA)).replace(b'"groups":1', b'"groups":1,"groups":1', 1),
+        canonical(header_of(DATA)).replace(b'"input":0', b'"input":0,"input":0', 1),
     ],
 )
 def test_uncanonical_headers_are_refused(header: bytes) -> None:
@@ -346,3 +355,22 @@ def test_a_file_that_nobody_would_read_is_not_written(tmp_path: Path, monkeypatc
     monkeypatch.setattr(bnn_file, "MAX_FILE_BYTES", len(DATA))
     write_bnn(program_from_bytes(DATA, "data"), tmp_path / "model.bnn")
     assert read_bnn(tmp_path / "model.bnn").name
+
+
+def test_a_mask_needs_its_bytes() -> None:
+    """A header that claims a mask the file does not hold, and one that hides a mask."""
+    header = header_of(DATA)
+    masked = [step for step in header["steps"] if "kept" in step]
+    assert masked
+    del masked[0]["kept"]
+    assert refusal(rebuilt(canonical(header))).error_id in HEADER_ERRORS
+    header = header_of(DATA)
+    for step in header["steps"][1:]:
+        step["kept"] = True
+    if header != header_of(DATA):
+        assert refusal(rebuilt(canonical(header))).error_id in HEADER_ERRORS
+
+
+def test_files_without_masks_have_the_bytes_of_earlier_versions() -> None:
+    """The hash of a plain program, as the version before groups, values and masks gave it."""
+    assert model_hash(two_layers()).hex() == "00413edf2da14deda751a51263a08789d7038554b9a0cf27ba0d63f0ed8b4d3a"

@@ -137,6 +137,11 @@ BROKEN = {
         "conv",
         "pools without a threshold",
     ),
+    "weight shift": (changed("conv2", domain=WeightDomain(16, 0)), "conv2", "weight shift is 16"),
+    "weight ratio": (changed("conv2", domain=WeightDomain(0, -32769)), "conv2", "weight ratio is -32769"),
+    "groups": (changed("conv2", groups=7), "conv2", "7 groups do not divide"),
+    "no groups": (changed("conv2", groups=0), "conv2", "group count is 0"),
+    "kept shape": (changed("conv2", kept=np.ones((1, 1, 1, 1), np.uint8)), "conv2", "kept taps are uint8"),
     "outputs too large": (
         changed("conv", window=Window(3, 3, 1, 1, 60000, 60000)),
         "conv",
@@ -153,17 +158,6 @@ def test_broken_rule_is_refused(case: str) -> None:
     assert caught.value.error_id is ErrorId.GRAPH_INVALID
     assert caught.value.where == where
     assert said in caught.value.what + caught.value.remedy
-
-
-@pytest.mark.parametrize(
-    "graph",
-    [changed("conv2", groups=2), changed("conv2", domain=WeightDomain(0, 0))],
-)
-def test_later_features_are_refused(graph: Graph) -> None:
-    with pytest.raises(PicobnnError) as caught:
-        verify_graph(graph)
-    assert caught.value.error_id is ErrorId.UNSUPPORTED_FEATURE
-    assert caught.value.where == "conv2"
 
 
 def test_flat_logits_are_a_result() -> None:

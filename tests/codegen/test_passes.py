@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picobnn.codegen.bounds import reach_of_binary_conv, reach_of_dense, reach_of_input_conv
+from picobnn.codegen.bounds import WeightValues, reach_of_binary_conv, reach_of_dense, reach_of_input_conv
 from picobnn.codegen.ir import (
     BinaryConv2d,
     BinaryDense,
@@ -36,7 +36,7 @@ from picobnn.codegen.passes.drop_identity import drop_identity
 from picobnn.codegen.passes.fold_flatten import fold_flatten
 from picobnn.codegen.passes.fuse_epilogue import fuse_epilogue, merge_windows
 from picobnn.errors import ErrorId, PicobnnError
-from tests.support.random_graphs import bits, graphs, thresholds
+from tests.support.random_graphs import bits, domains, graphs, masks, thresholds
 
 RNG = np.random.default_rng(5)
 HALF = Window(2, 2, 2, 2)
@@ -239,13 +239,14 @@ def test_canonical_threshold_is_the_least_of_its_function(seed: int, kind: str) 
     outputs = 4
     window = Window(*rng.integers(1, 4, 2).tolist(), *rng.integers(1, 3, 2).tolist(), *rng.integers(0, 2, 4).tolist())
     weights = bits(rng, outputs, window.height, window.width, 2)
+    largest = 1
     if kind == "image":
         reach = reach_of_input_conv(weights, window, 4, 4, int(rng.choice([0, 3, 255])))
-    elif kind == "dense":
-        reach = reach_of_dense(weights)
     else:
-        reach = reach_of_binary_conv(weights, window, 4, 4, PadMode(kind))
-    before = thresholds(rng, outputs, weights[0].size)
+        values = WeightValues(weights, masks(rng, weights), domains(rng))
+        largest = max(abs(value) for value in values.domain.values)
+        reach = reach_of_dense(values) if kind == "dense" else reach_of_binary_conv(values, window, 4, 4, PadMode(kind))
+    before = thresholds(rng, outputs, weights[0].size, largest)
     after = canonical_threshold(before, reach)
     again = canonical_threshold(after, reach)
     assert after.thresholds.dtype == np.int32
@@ -253,8 +254,8 @@ def test_canonical_threshold_is_the_least_of_its_function(seed: int, kind: str) 
         reachable = sorted(
             {
                 v
-                for low, high in zip(reach.low[:, o], reach.high[:, o], strict=True)
-                for v in range(low, high + 1)[:: reach.stride]
+                for low, high, stride in zip(reach.low[:, o], reach.high[:, o], reach.stride[:, o], strict=True)
+                for v in range(low, high + 1, stride)
             }
         )
         old = [(v >= before.thresholds[o]) ^ bool(before.flip[o]) for v in reachable]

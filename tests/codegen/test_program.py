@@ -25,6 +25,7 @@ from picobnn.codegen.program import (
     verify_program,
 )
 from picobnn.codegen.vocabulary import (
+    PLUS_MINUS_ONE,
     ElementKind,
     PadMode,
     Pool,
@@ -137,6 +138,16 @@ BROKEN = {
     "weight values": (with_step(1, weights=ones(5, 3, 3, 4) * np.uint8(2)), "second", "only 0 and 1"),
     "no channels": (with_step(1, weights=ones(0, 3, 3, 4)), "second", "weights are uint8 (0, 3, 3, 4)"),
     "dense weights": (with_step(2, weights=ones(3, 1, 1, 20)), "third", "expected uint8 (3, 2, 2, 5)"),
+    "weight shift": (with_step(1, domain=WeightDomain(16, 0)), "second", "weight shift is 16"),
+    "negative shift": (with_step(2, domain=WeightDomain(-1, 0)), "third", "weight shift is -1"),
+    "weight ratio": (with_step(1, domain=WeightDomain(0, 32768)), "second", "weight ratio is 32768"),
+    "groups of inputs": (with_step(1, groups=3), "second", "3 groups do not divide 4 input channels"),
+    "groups of outputs": (with_step(1, groups=2), "second", "2 groups do not divide 5 output channels"),
+    "no groups": (with_step(1, groups=0), "second", "group count is 0"),
+    "kept shape": (with_step(1, kept=ones(5, 3, 3, 1)), "second", "kept taps are uint8 (5, 3, 3, 1)"),
+    "kept type": (with_step(2, kept=np.ones((3, 2, 2, 5), bool)), "third", "kept taps are bool"),
+    "kept values": (with_step(2, kept=ones(3, 2, 2, 5) * np.uint8(2)), "third", "kept taps hold 2"),
+    "removed tap is set": (with_step(2, kept=ones(3, 2, 2, 5) - 1), "third", "removed tap has a set weight bit"),
     "stride": (with_step(1, window=Window(3, 3, 0, 1)), "second", "window stride_y"),
     "negative pad": (with_step(1, window=Window(3, 3, 1, 1, 0, -1)), "second", "window pad_left"),
     "window too large": (with_step(1, window=Window(7, 3)), "second", "7x3 window over a 6x6 map"),
@@ -211,18 +222,29 @@ def test_broken_rule_is_refused(case: str) -> None:
     assert said in error.what + error.remedy
 
 
-@pytest.mark.parametrize(
-    ("program", "where"),
-    [
-        (with_step(1, groups=2), "second"),
-        (with_step(1, domain=WeightDomain(0, 0)), "second"),
-        (with_step(2, domain=WeightDomain(3, -5)), "third"),
-    ],
-)
-def test_later_features_are_refused(program: Program, where: str) -> None:
-    error = refusal(program)
-    assert error.error_id is ErrorId.UNSUPPORTED_FEATURE
-    assert error.where == where
+def test_values_groups_and_masks_pass() -> None:
+    verify_program(with_step(1, domain=WeightDomain(0, 0), kept=ones(5, 3, 3, 4)))
+    verify_program(with_step(2, domain=WeightDomain(15, -32768), kept=ones(3, 2, 2, 5)))
+    grouped = with_step(1, weights=ones(6, 3, 3, 2), groups=2, epilogue=threshold(6))
+    tensors = (*TENSORS[:2], replace(TENSORS[2], shape=Shape(2, 2, 6)))
+    verify_program(replace(grouped, tensors=tensors, steps=grouped.steps[:2], statistics=()))
+
+
+def test_wide_weights_beyond_int32_are_refused() -> None:
+    """65,538 weights of -32768, just too many; 65,534 pass."""
+    for channels, refused in ((32769, True), (32767, False)):
+        tensors = (
+            Tensor("image", Shape(1, 2, 1), ElementKind.UINT8),
+            Tensor("bits", Shape(1, 2, channels), ElementKind.BIT),
+            Tensor("out", Shape(1, 1, 1), ElementKind.BIT),
+        )
+        first = InputConv2dStep("first", "", 0, 1, ones(channels, 1, 1, 1), Window(1, 1), None, threshold(channels))
+        wide = BinaryDenseStep("wide", "", 1, 2, ones(1, 1, 2, channels) - 1, threshold(1), WeightDomain(0, -32768))
+        program = Program("wide", 0, tensors, (first, wide))
+        if refused:
+            assert "outside int32" in refusal(program).what
+        else:
+            verify_program(program)
 
 
 def test_accumulators_beyond_int32_are_refused() -> None:
@@ -250,10 +272,14 @@ def tiny_layers(draw: st.DrawFn) -> Program:
         *(draw(st.integers(0, 2)) for _ in range(4)),
     )
     weights = rng.integers(0, 2, (2, window.height, window.width, 1), dtype=np.uint8)
+    kept = rng.integers(0, 2, weights.shape, dtype=np.uint8) if draw(st.booleans()) else None
+    weights = weights if kept is None else weights & kept
+    domain = draw(st.sampled_from([PLUS_MINUS_ONE, WeightDomain(0, 0), WeightDomain(2, -1), WeightDomain(3, 5)]))
     rows, columns = window.output_size(shape.height, shape.width)
     image = Tensor("image", shape, ElementKind.UINT8)
     first = InputConv2dStep("in", "", 0, 1, ones(1, 1, 1, 1), Window(1, 1), None, threshold(1))
-    step = BinaryConv2dStep("conv", "", 1, 2, weights, window, draw(st.sampled_from(PadMode)), None, scale(2))
+    mode = draw(st.sampled_from(PadMode))
+    step = BinaryConv2dStep("conv", "", 1, 2, weights, window, mode, None, scale(2), domain, 1, kept)
     tensors = (image, Tensor("bits", shape, ElementKind.BIT), Tensor("out", Shape(rows, columns, 2), ElementKind.INT32))
     return Program("tiny", 0, tensors, (first, step))
 
@@ -276,7 +302,8 @@ def test_bounds_are_reached_and_never_exceeded(program: Program) -> None:
                 row, column = y * window.stride_y + ky - window.pad_top, x * window.stride_x + kx - window.pad_left
                 inside = 0 <= row < shape.height and 0 <= column < shape.width
                 pixel = values[row * shape.width + column] if inside else fill
-                total += pixel * (2 * int(step.weights[o, ky, kx, 0]) - 1)
+                value = 2**step.domain.shift * int(step.weights[o, ky, kx, 0]) + step.domain.ratio
+                total += pixel * value * (1 if step.kept is None else int(step.kept[o, ky, kx, 0]))
             seen[o].add(total)
     low, high = accumulator_bounds(program, step)
     assert low.dtype == high.dtype == np.int32

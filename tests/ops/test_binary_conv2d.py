@@ -19,7 +19,7 @@ from picobnn.sim.reference import run_program
 from tests.support.brute_force import run_step_slowly
 from tests.support.random_programs import Limits, programs, random_images
 
-FEW_LAYERS = Limits(max_layers=3, max_side=6, max_channels=7, max_kernel=3, max_classes=4)
+FEW_LAYERS = Limits(max_layers=3, max_side=6, max_channels=7, max_kernel=3, max_classes=4, general=True)
 THRESHOLD = Threshold(np.array([1, 2], np.int32), np.array([0, 1], np.uint8))
 NODE = BinaryConv2d(
     "conv", "m.conv", "bits", np.ones((2, 3, 3, 5), np.uint8), Window(3, 3), PadMode.ZERO, epilogue=THRESHOLD
@@ -48,16 +48,15 @@ def test_lowers_one_to_one() -> None:
     assert step.epilogue is THRESHOLD
 
 
-@pytest.mark.parametrize(
-    ("node", "error_id"),
-    [
-        (replace(NODE, epilogue=None), ErrorId.GRAPH_INVALID),
-        (replace(NODE, groups=5), ErrorId.UNSUPPORTED_FEATURE),
-        (replace(NODE, domain=WeightDomain(0, 0)), ErrorId.UNSUPPORTED_FEATURE),
-    ],
-)
-def test_nodes_that_cannot_be_lowered_are_refused(node: BinaryConv2d, error_id: ErrorId) -> None:
+def test_lowers_values_groups_and_masks() -> None:
+    node = replace(NODE, domain=WeightDomain(3, -5), groups=2, kept=np.ones((2, 3, 3, 5), np.uint8))
+    step = binary_conv2d.lower(node, 0, 1)
+    assert (step.domain, step.groups) == (node.domain, 2)
+    assert step.kept is node.kept
+
+
+def test_a_node_without_epilogue_is_refused() -> None:
     with pytest.raises(PicobnnError) as caught:
-        binary_conv2d.lower(node, 0, 1)
-    assert caught.value.error_id is error_id
+        binary_conv2d.lower(replace(NODE, epilogue=None), 0, 1)
+    assert caught.value.error_id is ErrorId.GRAPH_INVALID
     assert caught.value.where == "conv"

@@ -19,7 +19,7 @@ from picobnn.sim.reference import run_program
 from tests.support.brute_force import run_step_slowly
 from tests.support.random_programs import Limits, programs, random_images
 
-FEW_LAYERS = Limits(max_layers=3, max_side=5, max_channels=7, max_kernel=3, max_classes=5)
+FEW_LAYERS = Limits(max_layers=3, max_side=5, max_channels=7, max_kernel=3, max_classes=5, general=True)
 SCALE = Scale(np.array([3, -4], np.int32), np.array([0, 9], np.int32))
 NODE = BinaryDense("dense", "m.dense", "bits", np.ones((2, 2, 3, 5), np.uint8), epilogue=SCALE)
 
@@ -45,15 +45,15 @@ def test_lowers_one_to_one() -> None:
     assert step.epilogue is SCALE
 
 
-@pytest.mark.parametrize(
-    ("node", "error_id"),
-    [
-        (replace(NODE, epilogue=None), ErrorId.GRAPH_INVALID),
-        (replace(NODE, domain=WeightDomain(3, -5)), ErrorId.UNSUPPORTED_FEATURE),
-    ],
-)
-def test_nodes_that_cannot_be_lowered_are_refused(node: BinaryDense, error_id: ErrorId) -> None:
+def test_lowers_values_and_masks() -> None:
+    node = replace(NODE, domain=WeightDomain(3, -5), kept=np.ones((2, 2, 3, 5), np.uint8))
+    step = binary_dense.lower(node, 0, 1)
+    assert step.domain == node.domain
+    assert step.kept is node.kept
+
+
+def test_a_node_without_epilogue_is_refused() -> None:
     with pytest.raises(PicobnnError) as caught:
-        binary_dense.lower(node, 0, 1)
-    assert caught.value.error_id is error_id
+        binary_dense.lower(replace(NODE, epilogue=None), 0, 1)
+    assert caught.value.error_id is ErrorId.GRAPH_INVALID
     assert caught.value.where == "dense"

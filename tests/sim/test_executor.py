@@ -182,11 +182,11 @@ def test_refuses_programs_that_do_not_verify() -> None:
     program = random_program(np.random.default_rng(7))
     while not isinstance(program.steps[-1], BinaryDenseStep):
         program = random_program(np.random.default_rng(len(program.steps) + 40))
-    step = replace(program.steps[-1], domain=WeightDomain(0, 0))
+    step = replace(program.steps[-1], domain=WeightDomain(16, 0))
     broken = replace(program, steps=(*program.steps[:-1], step))
     with pytest.raises(PicobnnError) as caught:
         CythonExecutor(broken)
-    assert caught.value.error_id is ErrorId.UNSUPPORTED_FEATURE
+    assert caught.value.error_id is ErrorId.PROGRAM_INVALID
 
 
 def test_thread_count_is_checked() -> None:

@@ -18,35 +18,58 @@ def run_step_slowly(step: Step, source: Map, zero_point: int) -> Map:
     height, width, channels = len(source), len(source[0]), len(source[0][0])
     if isinstance(step, BinaryDenseStep):
         places = list(product(range(height), range(width), range(channels)))
-        sums = [
-            sum(_sign(source[y][x][c]) * _sign(row[y][x][c]) for y, x, c in places) for row in step.weights.tolist()
-        ]
+        filters = _values(step)
+        sums = [sum(_sign(source[y][x][c]) * row[y][x][c] for y, x, c in places) for row in filters]
         return _finish([[sums]], None, step.epilogue)
     rows, columns = step.window.output_size(height, width)
-    weights = step.weights.tolist()
+    filters = _values(step)
     accumulators = [
-        [[_one_sum(step, source, weights[o], y, x, zero_point) for o in range(len(weights))] for x in range(columns)]
+        [[_one_sum(step, source, o, filters[o], y, x, zero_point) for o in range(len(filters))] for x in range(columns)]
         for y in range(rows)
     ]
     return _finish(accumulators, step.pool, step.epilogue)
 
 
+def _values(step: Step) -> list[Map]:
+    """Weight values [o][ky][kx][i]: -1 and +1 for an image, the domain's for bits, 0 where a tap is removed."""
+    if isinstance(step, InputConv2dStep):
+        clear, set_ = -1, 1
+        kept = step.weights * 0 + 1
+    else:
+        clear, set_ = step.domain.ratio, 2**step.domain.shift + step.domain.ratio
+        kept = step.weights * 0 + 1 if step.kept is None else step.kept
+    pairs = zip(step.weights.reshape(-1).tolist(), kept.reshape(-1).tolist(), strict=True)
+    flat = iter([(set_ if bit else clear) if keep else 0 for bit, keep in pairs])
+    outputs, rows, columns, channels = step.weights.shape
+    return [
+        [[[next(flat) for _ in range(channels)] for _ in range(columns)] for _ in range(rows)] for _ in range(outputs)
+    ]
+
+
 def _one_sum(
-    step: InputConv2dStep | BinaryConv2dStep, source: Map, weights: Map, row: int, column: int, zero_point: int
+    step: InputConv2dStep | BinaryConv2dStep,
+    source: Map,
+    output: int,
+    weights: Map,
+    row: int,
+    column: int,
+    zero_point: int,
 ) -> int:
     window, total = step.window, 0
+    groups = 1 if isinstance(step, InputConv2dStep) else step.groups
+    first = output // (len(step.weights) // groups) * step.weights.shape[3]
     for ky, kx in product(range(window.height), range(window.width)):
         y = row * window.stride_y + ky - window.pad_top
         x = column * window.stride_x + kx - window.pad_left
         inside = 0 <= y < len(source) and 0 <= x < len(source[0])
-        for c, weight in enumerate(weights[ky][kx]):
+        for c, weight in enumerate(weights[ky][kx], start=first):
             if isinstance(step, InputConv2dStep):
                 pixel = (source[y][x][c] if inside else zero_point) - zero_point
             elif inside:
                 pixel = _sign(source[y][x][c])
             else:
                 pixel = -1 if step.pad_mode is PadMode.MINUS_ONE else 0
-            total += pixel * _sign(weight)
+            total += pixel * weight
     return total
 
 

@@ -27,6 +27,7 @@ from picobnn.codegen.ir import (
     Shape,
     Sign,
     Threshold,
+    WeightDomain,
     Window,
 )
 
@@ -46,12 +47,13 @@ def _evaluate(node: Node, values: dict[str, Values], image: npt.NDArray[np.uint8
         case InputImage():
             return image.astype(np.int64) - node.zero_point
         case InputConv2d():
-            return _convolve(values[node.input], node.weights, node.window, 0)
+            return _convolve(values[node.input], node.weights.astype(np.int64) * 2 - 1, node.window, 0, 1)
         case BinaryConv2d():
             fill = -1 if node.pad_mode is PadMode.MINUS_ONE else 0
-            return _convolve(values[node.input], node.weights, node.window, fill)
+            weights = _weight_values(node.weights, node.kept, node.domain)
+            return _convolve(values[node.input], weights, node.window, fill, node.groups)
         case BinaryDense():
-            weights = node.weights.astype(np.int64) * 2 - 1
+            weights = _weight_values(node.weights, node.kept, node.domain)
             return np.array([[[int((weights[o] * values[node.input]).sum()) for o in range(len(weights))]]])
         case MaxPool2d():
             return _max_pool(values[node.input], node.window)
@@ -64,8 +66,17 @@ def _evaluate(node: Node, values: dict[str, Values], image: npt.NDArray[np.uint8
             return values[node.input].reshape(1, 1, -1)
 
 
-def _convolve(source: Values, bits: npt.NDArray[np.uint8], window: Window, fill: int) -> Values:
-    weights = bits.astype(np.int64) * 2 - 1
+def _weight_values(bits: npt.NDArray[np.uint8], kept: npt.NDArray[np.uint8] | None, domain: WeightDomain) -> Values:
+    values = np.where(bits == 1, 2**domain.shift + domain.ratio, domain.ratio)
+    return values if kept is None else np.where(kept == 1, values, 0)
+
+
+def _convolve(source: Values, weights: Values, window: Window, fill: int, groups: int) -> Values:
+    spread = np.zeros((*weights.shape[:3], source.shape[2]), np.int64)  # 0 outside a filter's group
+    inputs, outputs = weights.shape[3], len(weights) // groups
+    for o in range(len(weights)):
+        first = o // outputs * inputs
+        spread[o, :, :, first : first + inputs] = weights[o]
     height, width, _ = source.shape
     rows, columns = window.output_size(height, width)
     result = np.zeros((rows, columns, len(weights)), np.int64)
@@ -77,7 +88,7 @@ def _convolve(source: Values, bits: npt.NDArray[np.uint8], window: Window, fill:
                     column = x * window.stride_x + kx - window.pad_left
                     inside = 0 <= row < height and 0 <= column < width
                     pixel = source[row, column] if inside else np.full(source.shape[2], fill)
-                    result[y, x] += weights[:, ky, kx, :] @ pixel
+                    result[y, x] += spread[:, ky, kx, :] @ pixel
     return result
 
 
@@ -97,10 +108,28 @@ def bits(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.uint8]:
     return rng.integers(0, 2, shape, dtype=np.uint8)
 
 
-def thresholds(rng: np.random.Generator, count: int, reach: int) -> Threshold:
-    """Near zero mostly, some beyond what can be reached."""
-    values = rng.integers(-5, 6, count)
+def domains(rng: np.random.Generator) -> WeightDomain:
+    """-1 and +1 half the time; 0 and 1, shared beta, and any other."""
+    drawn = WeightDomain(int(rng.integers(0, 6)), int(rng.integers(-9, 10)))
+    choices = [WeightDomain(1, -1)] * 4 + [WeightDomain(0, 0), WeightDomain(4, -1), drawn, drawn]
+    return choices[int(rng.integers(len(choices)))]
+
+
+def masks(rng: np.random.Generator, weights: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """No mask half the time; clears the weight bits of removed taps, in place."""
+    share = rng.choice([1.0, 1.0, 1.0, 0.5, 0.2, 0.0])
+    if share == 1.0:
+        return None
+    kept = (rng.random(weights.shape) < share).astype(np.uint8)
+    weights &= kept
+    return kept
+
+
+def thresholds(rng: np.random.Generator, count: int, reach: int, largest: int = 1) -> Threshold:
+    """Near zero mostly, some beyond what can be reached by ``reach`` weights of at most ``largest``."""
+    values = rng.integers(-5 * largest, 5 * largest + 1, count)
     far = rng.random(count) < 0.2
+    reach *= largest
     values[far] = rng.choice([-reach - 7, -reach, reach, reach + 1, reach + 9], int(far.sum()))
     return Threshold(values.astype(np.int32), bits(rng, count))
 
@@ -115,25 +144,32 @@ def graphs(draw: st.DrawFn) -> Graph:
     for index in range(convs):
         outputs = draw(st.integers(1, 9))
         window = _window(draw, shape, 3, pool=False)
-        weights = bits(rng, outputs, window.height, window.width, shape.channels)
+        divisors = [count for count in range(1, 10) if shape.channels % count == outputs % count == 0]
+        groups = draw(st.sampled_from(divisors)) if index else 1
+        weights = bits(rng, outputs, window.height, window.width, shape.channels // groups)
+        largest = 1
         name, before = f"conv{index}", nodes[-1].name
         if index == 0:
             nodes.append(InputConv2d(name, name, before, weights, window))
         else:
             mode = draw(st.sampled_from(PadMode))
-            nodes.append(BinaryConv2d(name, name, before, weights, window, mode))
+            domain, kept = domains(rng), masks(rng, weights)
+            largest = max(abs(value) for value in domain.values)
+            nodes.append(BinaryConv2d(name, name, before, weights, window, mode, domain, groups, kept=kept))
         shape = Shape(*window.output_size(shape.height, shape.width), outputs)
         if index == convs - 1 and not denses and draw(st.booleans()):
             nodes += _result(draw, rng, name, outputs)
             return Graph("random", tuple(nodes))
-        sign = Sign(f"sign{index}", f"sign{index}", "", thresholds(rng, outputs, weights[0].size))
+        sign = Sign(f"sign{index}", f"sign{index}", "", thresholds(rng, outputs, weights[0].size, largest))
         shape = _add_pools_and_sign(draw, nodes, sign, shape, index)
     for index in range(denses):
         name, fan_in = f"dense{index}", shape.elements
         if index == 0:
             nodes.append(Flatten("flatten", "flatten", nodes[-1].name))
         outputs = draw(st.integers(1, 6))
-        nodes.append(BinaryDense(name, name, nodes[-1].name, bits(rng, outputs, 1, 1, fan_in)))
+        weights = bits(rng, outputs, 1, 1, fan_in)
+        domain, kept = domains(rng), masks(rng, weights)
+        nodes.append(BinaryDense(name, name, nodes[-1].name, weights, domain, kept=kept))
         shape = Shape(1, 1, outputs)
         if index == denses - 1:
             nodes += _result(draw, rng, name, outputs)

@@ -4,14 +4,16 @@
 Both a hypothesis strategy (:func:`programs`, shrinks towards few small layers) and a seeded generator
 (:func:`random_program`) draw from one description of what a program may be: odd shapes, strides, kernels 1 to 5,
 asymmetric pads, both pad modes, both pool stages with overlapping and padded pools, thresholds over and beyond the
-reachable range, flips, channel counts that are not multiples of 32, dense tails, scale or threshold endings.
+reachable range, flips, channel counts that are not multiples of 32, dense tails, scale or threshold endings. With
+``Limits.general`` also weight values other than -1 and +1, groups (depthwise ones among them) and removed taps.
 Every program made here is valid for ``verify_program``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import gcd
 from typing import Protocol, TypeVar
 
 import hypothesis.strategies as st
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
 from picobnn.codegen.vocabulary import (
+    PLUS_MINUS_ONE,
     ElementKind,
     Epilogue,
     PadMode,
@@ -28,6 +31,7 @@ from picobnn.codegen.vocabulary import (
     Scale,
     Shape,
     Threshold,
+    WeightDomain,
     Window,
 )
 
@@ -44,10 +48,13 @@ class Limits:
     max_channels: int = 70
     max_kernel: int = 5
     max_classes: int = 12
+    general: bool = False
 
 
 SMALL = Limits()
 TINY = Limits(max_layers=3, max_side=6, max_channels=9, max_kernel=3, max_classes=4)
+GENERAL = replace(SMALL, general=True)
+TINY_GENERAL = replace(TINY, general=True)
 
 
 class Chooser(Protocol):
@@ -133,9 +140,11 @@ def build_program(chooser: Chooser, limits: Limits) -> Program:
         is_dense = index >= layers - dense
         scaled = last and chooser.pick([True, False])
         outputs = _channels(chooser, limits.max_classes if last else limits.max_channels)
+        if limits.general and index and not is_dense and chooser.pick([False, True]):
+            outputs = shape.channels  # so that groups are possible
         step: Step
         if is_dense:
-            step = _dense(chooser, index, shape, outputs, scaled)
+            step = _dense(chooser, limits, index, shape, outputs, scaled)
             shape = Shape(1, 1, outputs)
         else:
             step = _convolution(chooser, limits, index, shape, outputs, scaled, zero_point)
@@ -182,7 +191,8 @@ def _convolution(
     chooser: Chooser, limits: Limits, index: int, shape: Shape, outputs: int, scaled: bool, zero_point: int
 ) -> InputConv2dStep | BinaryConv2dStep:
     window = _window(chooser, shape.height, shape.width, limits.max_kernel, pool=False)
-    weights = _bits(chooser, (outputs, window.height, window.width, shape.channels))
+    groups = _groups(chooser, shape.channels, outputs) if limits.general and index else 1
+    weights = _bits(chooser, (outputs, window.height, window.width, shape.channels // groups))
     stage = None if scaled else chooser.pick([None, PoolStage.ACC, PoolStage.BIT])
     pool = None
     if stage is not None:
@@ -192,17 +202,50 @@ def _convolution(
         reach = fan_in * max(zero_point, 255 - zero_point)
         first = _epilogue(chooser, outputs, reach, scaled)
         return InputConv2dStep("conv0", "layers.conv0", 0, 1, weights, window, pool, first)
-    epilogue = _epilogue(chooser, outputs, fan_in, scaled)
+    domain, kept = _domain(chooser, limits), _kept(chooser, limits, weights)
+    epilogue = _epilogue(chooser, outputs, fan_in, scaled, _largest(domain))
     mode = chooser.pick([PadMode.MINUS_ONE, PadMode.ZERO])
     name = f"conv{index}"
-    return BinaryConv2dStep(name, f"layers.{name}", index, index + 1, weights, window, mode, pool, epilogue)
+    return BinaryConv2dStep(
+        name, f"layers.{name}", index, index + 1, weights, window, mode, pool, epilogue, domain, groups, kept
+    )
 
 
-def _dense(chooser: Chooser, index: int, shape: Shape, outputs: int, scaled: bool) -> BinaryDenseStep:
+def _dense(chooser: Chooser, limits: Limits, index: int, shape: Shape, outputs: int, scaled: bool) -> BinaryDenseStep:
     weights = _bits(chooser, (outputs, shape.height, shape.width, shape.channels))
-    epilogue = _epilogue(chooser, outputs, weights[0].size, scaled)
+    domain, kept = _domain(chooser, limits), _kept(chooser, limits, weights)
+    epilogue = _epilogue(chooser, outputs, weights[0].size, scaled, _largest(domain))
     name = f"dense{index}"
-    return BinaryDenseStep(name, f"layers.{name}", index, index + 1, weights, epilogue)
+    return BinaryDenseStep(name, f"layers.{name}", index, index + 1, weights, epilogue, domain, kept)
+
+
+def _groups(chooser: Chooser, channels: int, outputs: int) -> int:
+    """A divisor of both counts; often the largest (depthwise where the counts agree), often 1."""
+    largest = gcd(channels, outputs)
+    divisors = [count for count in range(1, largest + 1) if largest % count == 0]
+    return chooser.pick([1, largest, chooser.pick(divisors)])
+
+
+def _domain(chooser: Chooser, limits: Limits) -> WeightDomain:
+    if not limits.general:
+        return PLUS_MINUS_ONE
+    named = [PLUS_MINUS_ONE, WeightDomain(0, 0), WeightDomain(4, -1), WeightDomain(15, -32768)]
+    drawn = WeightDomain(chooser.integer(0, 7), chooser.integer(-40, 40))
+    return chooser.pick([*named, drawn, drawn])
+
+
+def _largest(domain: WeightDomain) -> int:
+    return max(abs(value) for value in domain.values)
+
+
+def _kept(chooser: Chooser, limits: Limits, weights: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """No mask, or one that keeps some share of the taps; clears the weight bits of the others, in place."""
+    share = chooser.pick([None, 0.5, 0.1, 0.9, 0.0]) if limits.general else None
+    if share is None:
+        return None
+    kept = (chooser.generator().random(weights.shape) < share).astype(np.uint8)
+    weights &= kept
+    return kept
 
 
 def _bits(chooser: Chooser, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -215,14 +258,15 @@ def _bits(chooser: Chooser, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     return bits
 
 
-def _epilogue(chooser: Chooser, outputs: int, reach: int, scaled: bool) -> Epilogue:
-    """``reach`` is the largest magnitude of an accumulator."""
+def _epilogue(chooser: Chooser, outputs: int, fan_in: int, scaled: bool, largest: int = 1) -> Epilogue:
+    """``fan_in * largest`` is the greatest magnitude of an accumulator, ``largest`` that of a weight."""
     rng = chooser.generator()
+    reach = fan_in * largest
     if scaled:
         most = min(1 << 15, (INT32.max - (1 << 20)) // max(reach, 1))
         multiplier = rng.integers(-most, most + 1, outputs).astype(np.int32)
         return Scale(multiplier, rng.integers(-(1 << 20), 1 << 20, outputs).astype(np.int32))
-    middle = max(1, int(reach**0.5))
+    middle = max(1, int(fan_in**0.5) * largest)
     near = rng.integers(-middle, middle + 1, outputs)
     wide = rng.integers(-reach - 3, reach + 4, outputs)
     edge = rng.choice([-reach - 1, -reach, -reach + 1, 0, reach, reach + 1, INT32.min, INT32.max], outputs)

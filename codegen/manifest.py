@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from picobnn import __version__
 from picobnn.codegen._views import op_name, step_symbols
 from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.placement import IN_FLASH, Placement, ram_tables
 from picobnn.codegen.plan import Plan
 from picobnn.codegen.program import step_macs
 from picobnn.codegen.strategies import find_strategy
@@ -69,11 +70,13 @@ class ManifestOutput(_Record):
 
 
 class ManifestTable(_Record):
-    """One constant table and its bytes (estimated; the map file has the linked ones)."""
+    """One constant table and its bytes (estimated; the map file has the linked ones). ``in_ram``: start-up copies it to
+    RAM, where it takes the same bytes once more."""
 
     symbol: str
     role: str
     size_bytes: int
+    in_ram: bool
 
 
 class ManifestAlternative(_Record):
@@ -135,7 +138,8 @@ class ManifestFile(_Record):
 
 class Manifest(_Record):
     """See the module. ``model_hash`` is the hex SHA-256 of the integer program; ``board`` is the board whose project
-    the files are, None for the model's own sources alone."""
+    the files are, None for the model's own sources alone. ``hot_code``: where the kernels' inner loops run;
+    ``ram_table_bytes``: tables that start-up copies to RAM, beside the arena."""
 
     format: Literal[1]
     tool_version: str
@@ -147,6 +151,8 @@ class Manifest(_Record):
     kernels: Literal["xnor", "auto"]
     optimize: Literal["size", "balanced", "speed"]
     arena_bytes: int
+    hot_code: Literal["flash", "ram"]
+    ram_table_bytes: int
     input: ManifestInput
     output: ManifestOutput
     steps: tuple[ManifestStep, ...]
@@ -158,9 +164,17 @@ class Manifest(_Record):
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
 
 
-def build_manifest(plan: Plan, prefix: str, files: Sequence[SourceFile], board: str | None = None) -> Manifest:
+def build_manifest(
+    plan: Plan,
+    prefix: str,
+    files: Sequence[SourceFile],
+    board: str | None = None,
+    placement: Placement = IN_FLASH,
+) -> Manifest:
     """The manifest of one generated model, or of its whole project for ``board``."""
     program = plan.program
+    tables_in_ram = ram_tables(plan, prefix, placement)
+    moved = frozenset(table.symbol for table in tables_in_ram)
     image = program.input.shape
     return Manifest(
         format=FORMAT,
@@ -173,9 +187,11 @@ def build_manifest(plan: Plan, prefix: str, files: Sequence[SourceFile], board: 
         kernels=plan.kernels.value,
         optimize=plan.optimize.value,
         arena_bytes=plan.arena_bytes,
+        hot_code=placement.hot_code.value,
+        ram_table_bytes=sum(table.size_bytes for table in tables_in_ram),
         input=ManifestInput(shape=_shape(image), zero_point=program.input_zero_point, size_bytes=image.elements),
         output=ManifestOutput(kind=program.output.kind.value, shape=_shape(program.output.shape)),
-        steps=tuple(_step(plan, prefix, index) for index in range(len(program.steps))),
+        steps=tuple(_step(plan, prefix, index, moved) for index in range(len(program.steps))),
         buffers=tuple(
             ManifestBuffer(
                 tensor=buffer.tensor,
@@ -225,12 +241,17 @@ def _shape(shape: Shape) -> TensorShape:
     return TensorShape(height=shape.height, width=shape.width, channels=shape.channels)
 
 
-def _step(plan: Plan, prefix: str, index: int) -> ManifestStep:
+def _step(plan: Plan, prefix: str, index: int, moved: frozenset[str]) -> ManifestStep:
     program, planned = plan.program, plan.steps[index]
     step, buffer = program.steps[index], plan.buffers[program.steps[index].output]
     symbol = step_symbols(program)[index]
     tables = tuple(
-        ManifestTable(symbol=f"{prefix}_{symbol}_{table.role}", role=table.role, size_bytes=table.size_bytes)
+        ManifestTable(
+            symbol=(name := f"{prefix}_{symbol}_{table.role}"),
+            role=table.role,
+            size_bytes=table.size_bytes,
+            in_ram=name in moved,
+        )
         for table in find_strategy(planned.strategy).tables(step, program, find_core(plan.core))
     )
     return ManifestStep(

@@ -16,9 +16,10 @@ from typing import Any
 
 from picobnn.codegen.c_text import comment_text, string_literal
 from picobnn.codegen.emit import SourceFile
+from picobnn.codegen.placement import HOT_SECTIONS, IN_FLASH, Placement, RamTable
 from picobnn.codegen.plan import Layout, Plan
 from picobnn.codegen.program import step_macs
-from picobnn.codegen.targets import Board, MemoryRegion, Tier
+from picobnn.codegen.targets import Board, MemoryRegion, Place, Tier
 from picobnn.codegen.templates import template_environment
 from picobnn.codegen.vocabulary import ElementKind, Shape
 from picobnn.firmware_templates import FIELD_FORMATS, protocol_table, template_text
@@ -167,11 +168,24 @@ def _model_view(prefix: str, facts: ProjectFacts) -> dict[str, Any]:
     }
 
 
+def _placement_view(placement: Placement, tables: Sequence[RamTable]) -> dict[str, list[str]]:
+    return {
+        "hot_sections": [HOT_SECTIONS] if placement.hot_code is Place.RAM else [],
+        "table_sections": [table.section for table in tables],
+    }
+
+
 def render_project(
-    board: Board, prefix: str, facts: ProjectFacts, model_files: Sequence[SourceFile]
+    board: Board,
+    prefix: str,
+    facts: ProjectFacts,
+    model_files: Sequence[SourceFile],
+    placement: Placement = IN_FLASH,
+    tables_in_ram: Sequence[RamTable] = (),
 ) -> tuple[SourceFile, ...]:
     """Every file of the project but the model's own. ``model_files`` are the files of ``render_model`` that stand in
-    the same folder; their ``.c`` and ``.S`` files enter the Makefile. The caller writes both with ``write_sources``."""
+    the same folder; their ``.c`` and ``.S`` files enter the Makefile. The linker script puts what ``placement`` and
+    ``tables_in_ram`` (of ``placement.ram_tables``) say into RAM. The caller writes all with ``write_sources``."""
     environment = template_environment()
     uart = f"uart_{board.uart.driver.value}.c"
     copied = [
@@ -181,6 +195,7 @@ def render_project(
     sources = ["harness/picobnn_harness_model.c", *(path for path in copied if path.endswith(".c"))]
     views: dict[str, dict[str, Any]] = {
         "board": _board_view(board),
+        "placement": _placement_view(placement, tables_in_ram),
         "model": _model_view(prefix, facts),
         "project": {
             "prefix": prefix,

@@ -87,12 +87,16 @@ class PruneSection(_Section):
 
 
 class TargetSection(_Section):
-    """Where the firmware runs. ``prefix`` starts every C symbol of the model; empty: the program's name."""
+    """Where the firmware runs. ``prefix`` starts every C symbol of the model; empty: the program's name. ``hot_code``
+    and ``rows_weights``: whether the inner loops and the weights of ``rows`` are copied to RAM; ``board``: as the board
+    has it."""
 
     board: str = "mps2-an386"
     kernels: Literal["xnor", "auto"] = "xnor"
     optimize: Literal["size", "balanced", "speed"] = "balanced"
     prefix: str = ""
+    hot_code: Literal["board", "flash", "ram"] = "board"
+    rows_weights: Literal["board", "flash", "ram"] = "board"
 
 
 class BudgetSection(_Section):

@@ -28,6 +28,8 @@ _ZEROED = (".bss", ".sbss", ".noinit", "COMMON")
 _OTHER_STEMS = ("picobnn_harness", "picobnn_protocol", "picobnn_board", "picobnn_startup", "picobnn_memory")
 _OTHER_FOLDERS = ("board", "harness")
 _NOT_WEIGHTS = ("model_hash", "self_test")
+_HOT_PREFIX = ".text.picobnn_hot."
+_STUB_OBJECT, _STUB_SUFFIX = "linker stubs", ".__stub"
 
 
 class Memory(Enum):
@@ -107,13 +109,16 @@ class ModelMemory:
 
     ``weight_bytes``: the tables of weights, thresholds and scales. ``flash_bytes``: all sections of the model's sources
     and of the runtime objects linked for it, ``weight_bytes`` and the initial values of .data included.
-    ``data_bss_bytes``: their .data and .bss; with the arena (from the manifest) this is the model's RAM.
+    ``data_bss_bytes``: their .data and .bss; with the arena (from the manifest) this is the model's RAM. What start-up
+    copies to RAM is in both: ``hot_code_bytes`` of inner loops, ``ram_table_bytes`` of tables.
     ``per_table``: every named table, also those that are no weights (model hash, self-test vector).
     """
 
     weight_bytes: int
     flash_bytes: int
     data_bss_bytes: int
+    hot_code_bytes: int
+    ram_table_bytes: int
     per_table: Mapping[str, int]
 
 
@@ -143,9 +148,10 @@ def model_memory(link_map: LinkMap, prefix: str) -> ModelMemory:
     """The memory of the model whose generated files are ``<prefix>.c`` and ``<prefix>_weights.c``.
 
     The model's tables are found by their sections (``.rodata.<prefix>.<table>``), its code by its objects, the runtime
-    by objects called ``picobnn_*`` outside the folders ``board`` and ``harness``. Helpers of the compiler's library and
-    memcpy are shared with the application and not counted; ``flash_by_object`` shows them. Raises E_BAD_INPUT where the
-    image holds nothing of the model.
+    by objects called ``picobnn_*`` outside the folders ``board`` and ``harness``; the linker's stubs for calls between
+    flash and RAM are its own, as nothing else of a project lies far from its callers. Helpers of the compiler's library
+    and memcpy are shared with the application and not counted; ``flash_by_object`` shows them. Raises E_BAD_INPUT where
+    the image holds nothing of the model.
     """
     tables_prefix = f".rodata.{prefix}."
 
@@ -167,11 +173,15 @@ def model_memory(link_map: LinkMap, prefix: str) -> ModelMemory:
         weight_bytes=sum(size for name, size in per_table.items() if not name.startswith(_NOT_WEIGHTS)),
         flash_bytes=link_map.flash_bytes(belongs),
         data_bss_bytes=link_map.ram_bytes(belongs),
+        hot_code_bytes=link_map.ram_bytes(lambda part: part.name.startswith(_HOT_PREFIX)),
+        ram_table_bytes=link_map.ram_bytes(lambda part: part.name.startswith(tables_prefix)),
         per_table=per_table,
     )
 
 
 def _is_runtime(part: InputSection) -> bool:
+    if part.obj == _STUB_OBJECT:
+        return part.name.endswith(_STUB_SUFFIX)
     folder = PurePosixPath(part.obj.replace("\\", "/")).parent.name
     return part.stem.startswith("picobnn_") and not (part.stem.startswith(_OTHER_STEMS) or folder in _OTHER_FOLDERS)
 

@@ -28,11 +28,13 @@ class Refusal:
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """One constant array of a step. ``role`` ends its symbol (``weights``, ``thresholds``); values are 1-D, of the
-    little-endian dtype that ``c_type`` stores."""
+    little-endian dtype that ``c_type`` stores. ``is_scattered``: read here and there and many times, so that every read
+    meets the wait states of flash; a copy in RAM pays where there are any."""
 
     role: str
     c_type: str
     values: npt.NDArray[np.generic]
+    is_scattered: bool = False
 
     @property
     def size_bytes(self) -> int:

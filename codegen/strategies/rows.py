@@ -127,7 +127,7 @@ class RowsStrategy:
         borders = _borders(step, program)
         starts = np.stack([_starts(step, border) for border in borders.taps], axis=1)
         return (
-            Table("weights", "uint32_t", _rows(step).reshape(-1)),
+            Table("weights", "uint32_t", _rows(step).reshape(-1), is_scattered=True),
             Table("starts", "uint32_t", starts.reshape(-1)),
             *borders.tables(),
             *flip_tables(step.epilogue),

@@ -5,15 +5,30 @@ A :class:`Target` is what the compiler may assume of a core. A :class:`Board` ad
 ends and, where one exists, the emulator that plays it. Boards are data: ``boards/<id>.toml``.
 """
 
-from picobnn.codegen.targets.board import Board, Emulator, MemoryRegion, Tier, Uart, UartDriver, board_ids, load_board
+from picobnn.codegen.targets.board import (
+    Board,
+    Emulator,
+    FlashTiming,
+    Known,
+    MemoryRegion,
+    Place,
+    Tier,
+    Uart,
+    UartDriver,
+    board_ids,
+    load_board,
+)
 from picobnn.codegen.targets.cores import CORES, InstructionSet, Target, find_core
 
 __all__ = [
     "CORES",
     "Board",
     "Emulator",
+    "FlashTiming",
     "InstructionSet",
+    "Known",
     "MemoryRegion",
+    "Place",
     "Target",
     "Tier",
     "Uart",

@@ -37,6 +37,21 @@ class UartDriver(Enum):
     STM32_USART = "stm32_usart"
 
 
+class Place(Enum):
+    """Where code or tables lie when they are used."""
+
+    FLASH = "flash"
+    RAM = "ram"
+
+
+class Known(Enum):
+    """Whether a memory has something."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
 class FlashBackend(Enum):
     """Ways to put an image onto a board. ``EMULATOR`` starts the emulated machine with the ELF."""
 
@@ -50,6 +65,19 @@ class MemoryRegion:
     name: str
     origin: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlashTiming:
+    """How slow the flash is at the board's clock: a read of a line of ``line_bytes`` (a power of two) that is not at
+    hand costs ``wait_states`` core cycles. ``cache`` and ``prefetch``: what the part has to hide them; no figure of
+    ours relies on either. ``source``: the manual and the place in it."""
+
+    wait_states: int
+    line_bytes: int
+    cache: Known
+    prefetch: Known
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +107,9 @@ class Emulator:
 @dataclass(frozen=True, slots=True)
 class Board:
     """One board. ``clock_hz`` is the core clock as the firmware finds it after reset. ``stack_bytes`` is reserved at
-    the top of RAM: a linker error tells when data leaves less."""
+    the top of RAM: a linker error tells when data leaves less. ``hot_code`` and ``rows_weights``: where the inner loops
+    and the weights of ``rows`` lie unless the configuration says otherwise; code needs RAM that the core fetches from.
+    """
 
     id: str
     name: str
@@ -89,6 +119,9 @@ class Board:
     stack_bytes: int
     flash: MemoryRegion
     ram: MemoryRegion
+    flash_timing: FlashTiming
+    hot_code: Place
+    rows_weights: Place
     uart: Uart
     emulator: Emulator | None
     flash_backends: tuple[FlashBackend, ...]
@@ -107,8 +140,21 @@ _BOARD_KEYS: dict[str, type] = {
     "uart": dict,
     "emulator": dict,
 }
-_MEMORY_KEYS: dict[str, type] = {"flash": dict, "ram": dict}
+_MEMORY_KEYS: dict[str, type] = {
+    "flash": dict,
+    "ram": dict,
+    "flash_timing": dict,
+    "hot_code": str,
+    "rows_weights": str,
+}
 _REGION_KEYS: dict[str, type] = {"origin": int, "size_bytes": int}
+_TIMING_KEYS: dict[str, type] = {
+    "wait_states": int,
+    "line_bytes": int,
+    "cache": str,
+    "prefetch": str,
+    "source": str,
+}
 _UART_KEYS: dict[str, type] = {
     "driver": str,
     "base": int,
@@ -119,7 +165,7 @@ _UART_KEYS: dict[str, type] = {
     "max_payload_bytes": int,
 }
 _EMULATOR_KEYS: dict[str, type] = {"machine": str, "faithful": bool, "notes": str}
-_OPTIONAL = frozenset({"emulator", "enable_register", "enable_mask"})
+_OPTIONAL = frozenset({"emulator", "enable_register", "enable_mask", "hot_code", "rows_weights"})
 
 
 def _check_table(table: dict[str, Any], schema: dict[str, type], where: str) -> None:
@@ -154,6 +200,26 @@ def _enum(kind: type[_E], value: str, key: str, where: str) -> _E:
 def _region(name: str, table: dict[str, Any], where: str) -> MemoryRegion:
     _check_table(table, _REGION_KEYS, f"{where} [memory.{name}]")
     return MemoryRegion(name, table["origin"], table["size_bytes"])
+
+
+def _flash_timing(table: dict[str, Any], where: str) -> FlashTiming:
+    where = f"{where} [memory.flash_timing]"
+    _check_table(table, _TIMING_KEYS, where)
+    line_bytes = table["line_bytes"]
+    if not 2 <= line_bytes <= 256 or line_bytes & (line_bytes - 1) or table["wait_states"] > 255:
+        raise PicobnnError(
+            ErrorId.CONFIG_VALUE,
+            f"line_bytes = {line_bytes} with {table['wait_states']} wait states is out of range.",
+            where=where,
+            remedy="Write a power of two from 2 to 256, and at most 255 wait states.",
+        )
+    return FlashTiming(
+        wait_states=table["wait_states"],
+        line_bytes=line_bytes,
+        cache=_enum(Known, table["cache"], "cache", where),
+        prefetch=_enum(Known, table["prefetch"], "prefetch", where),
+        source=table["source"],
+    )
 
 
 def _uart(table: dict[str, Any], where: str) -> Uart:
@@ -194,7 +260,8 @@ def parse_board(board_id: str, text: str, where: str) -> Board:
             ErrorId.CONFIG_FILE, f"not a TOML file: {error}.", where=where, remedy="Correct the file."
         ) from error
     _check_table(table, _BOARD_KEYS, where)
-    _check_table(table["memory"], _MEMORY_KEYS, f"{where} [memory]")
+    memory = table["memory"]
+    _check_table(memory, _MEMORY_KEYS, f"{where} [memory]")
     board = Board(
         id=board_id,
         name=table["name"],
@@ -202,8 +269,11 @@ def parse_board(board_id: str, text: str, where: str) -> Board:
         tier=_enum(Tier, table["tier"], "tier", where),
         clock_hz=table["clock_hz"],
         stack_bytes=table["stack_bytes"],
-        flash=_region("flash", table["memory"]["flash"], where),
-        ram=_region("ram", table["memory"]["ram"], where),
+        flash=_region("flash", memory["flash"], where),
+        ram=_region("ram", memory["ram"], where),
+        flash_timing=_flash_timing(memory["flash_timing"], where),
+        hot_code=_enum(Place, memory.get("hot_code", "flash"), "hot_code", f"{where} [memory]"),
+        rows_weights=_enum(Place, memory.get("rows_weights", "flash"), "rows_weights", f"{where} [memory]"),
         uart=_uart(table["uart"], where),
         emulator=_emulator(table.get("emulator"), where),
         flash_backends=tuple(_enum(FlashBackend, name, "flash_backends", where) for name in table["flash_backends"]),

@@ -2,7 +2,8 @@
 /*
  * Vector table, reset and fault handlers for every Cortex-M, and the record that survives a reset.
  *
- * Contract: the linker script gives the picobnn_*_start/end symbols, word aligned. The stack lies
+ * Contract: the linker script gives the picobnn_*_start/end symbols, word aligned; .hot (code) and
+ * .data are copied from where picobnn_*_load says. The caches of the core are off. The stack lies
  * below all data, so that an overflow faults instead of damaging data. A fault is noted and resets
  * the core; after eight faults in a row without a word from the host the core stops. The fault
  * handler takes a fresh stack, so that it also works after an overflow.
@@ -14,7 +15,10 @@
 #define SCB_AIRCR 0xE000ED0Cu
 #define SCB_CPACR 0xE000ED88u
 
-extern uint32_t picobnn_data_load[];
+extern const uint32_t picobnn_hot_load[];
+extern uint32_t picobnn_hot_start[];
+extern uint32_t picobnn_hot_end[];
+extern const uint32_t picobnn_data_load[];
 extern uint32_t picobnn_data_start[];
 extern uint32_t picobnn_data_end[];
 extern uint32_t picobnn_bss_start[];
@@ -56,20 +60,28 @@ static void count_boot(void)
     picobnn_board_boot.boot_count++;
 }
 
+static void copy(uint32_t *to, const uint32_t *end, const uint32_t *from)
+{
+    for (; to < end; to++) {
+        *to = *from++;
+    }
+}
+
+/* Nothing that lies in RAM, code included, may be used before it is copied. */
 void picobnn_board_reset_handler(void)
 {
-    const uint32_t *source = picobnn_data_load;
     uint32_t *target;
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     PICOBNN_REG(SCB_CPACR) |= 0xFu << 20;
     __asm volatile("dsb\n isb" ::: "memory");
 #endif
-    for (target = picobnn_data_start; target < picobnn_data_end; target++) {
-        *target = *source++;
-    }
+    copy(picobnn_hot_start, picobnn_hot_end, picobnn_hot_load);
+    copy(picobnn_data_start, picobnn_data_end, picobnn_data_load);
     for (target = picobnn_bss_start; target < picobnn_bss_end; target++) {
         *target = 0;
     }
+    /* What was written as data is fetched as code from here on. */
+    __asm volatile("dsb\n isb" ::: "memory");
     count_boot();
     (void)main();
     for (;;) {

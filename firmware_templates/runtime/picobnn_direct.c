@@ -140,9 +140,9 @@ PICOBNN_INLINE int32_t sum_filter(const uint32_t *w, const uint32_t *last, const
 }
 
 /* Compare bits of `lanes` (1 to 32) filters: bit i is acc >= thresholds[i]. The hot loop. */
-static PICOBNN_NOINLINE uint32_t compare_filters(const uint32_t *w, uint32_t words,
-                                                 const int32_t *tables, uint32_t last_groups,
-                                                 const int32_t *thresholds, uint32_t lanes)
+static PICOBNN_NOINLINE PICOBNN_HOT(direct_compare_filters)
+uint32_t compare_filters(const uint32_t *w, uint32_t words, const int32_t *tables,
+                         uint32_t last_groups, const int32_t *thresholds, uint32_t lanes)
 {
     /* A mark at bit lanes - 1 comes down as results come in from the top: it counts the lanes. */
     uint32_t result = 1u << (lanes - 1u);

@@ -108,10 +108,12 @@ PICOBNN_INLINE void run_filters(const picobnn_planes_pass *pass, uint32_t bits,
 }
 
 #define DEFINE_CORES(bits)                                                                         \
+    PICOBNN_HOT(planes_core_##bits)                                                                \
     void picobnn_planes_core_##bits(const picobnn_planes_pass *pass)                               \
     {                                                                                              \
         run_filters(pass, bits##u, 0u);                                                            \
     }                                                                                              \
+    PICOBNN_HOT(planes_classes_##bits)                                                             \
     void picobnn_planes_classes_##bits(const picobnn_planes_pass *pass)                            \
     {                                                                                              \
         run_filters(pass, bits##u, 1u);                                                            \
@@ -124,6 +126,7 @@ DEFINE_CORES(10)
 DEFINE_CORES(11)
 DEFINE_CORES(12)
 
+PICOBNN_HOT(planes_count)
 void picobnn_planes_count(const uint32_t *words, const uint32_t *end, uint32_t *counters,
                           uint32_t *carries)
 {
@@ -140,6 +143,7 @@ void picobnn_planes_count(const uint32_t *words, const uint32_t *end, uint32_t *
     }
 }
 
+PICOBNN_HOT(planes_gather)
 void picobnn_planes_gather(const uint32_t *low, uint32_t *words, uint32_t count,
                            const picobnn_planes_run *run)
 {

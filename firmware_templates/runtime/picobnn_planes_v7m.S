@@ -127,7 +127,7 @@
 
 /* high: the counters of weight 16 and above; s5 and s6: those from weight 32 and 64 on, s7 from 128 on. */
     .macro core name, bits, has_classes, high, s5, s6, s7:vararg
-    .section .text.\name, "ax", %progbits
+    .section .text.picobnn_hot.\name, "ax", %progbits
     .global \name
     .type   \name, %function
     .balign 4
@@ -321,7 +321,7 @@
     cores core, 0
     cores classes, 1
 
-    .section .text.picobnn_planes_count, "ax", %progbits
+    .section .text.picobnn_hot.planes_count, "ax", %progbits
     .global picobnn_planes_count
     .type   picobnn_planes_count, %function
     .balign 4
@@ -357,7 +357,7 @@ picobnn_planes_count:
     pop     {r4-r11, pc}
     .size   picobnn_planes_count, . - picobnn_planes_count
 
-    .section .text.picobnn_planes_gather, "ax", %progbits
+    .section .text.picobnn_hot.planes_gather, "ax", %progbits
     .global picobnn_planes_gather
     .type   picobnn_planes_gather, %function
     .balign 4

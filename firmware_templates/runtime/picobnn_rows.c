@@ -377,6 +377,7 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
 }
 
 #if !HAVE_ASSEMBLY
+PICOBNN_HOT(rows_list)
 uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,
                             const picobnn_rows_selector *select)
 {
@@ -410,7 +411,7 @@ PICOBNN_INLINE uint32_t full_adder(uint32_t *s, uint32_t a, uint32_t b)
     return carry;
 }
 
-void picobnn_rows_add(const picobnn_rows_job *job)
+PICOBNN_HOT(rows_add) void picobnn_rows_add(const picobnn_rows_job *job)
 {
     const uint32_t *memory = job->memory;
     const uint32_t *weights = job->weights;

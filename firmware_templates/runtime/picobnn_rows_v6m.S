@@ -97,7 +97,7 @@
     mov \s, r6
 .endm
 
-    .section .text.picobnn_rows_add, "ax", %progbits
+    .section .text.picobnn_hot.rows_add, "ax", %progbits
     .balign 4
     .global picobnn_rows_add
     .type picobnn_rows_add, %function
@@ -360,7 +360,7 @@ picobnn_rows_add:
  * r8 -4, r9 flip, r10 last_flip, r11 gap_bytes, r12 pixels left, lr row_bytes. Bit i of a word selects
  * row + 4 * i; from the highest bit on, a shift by two brings one bit into N and the one above into
  * C. */
-    .section .text.picobnn_rows_list, "ax", %progbits
+    .section .text.picobnn_hot.rows_list, "ax", %progbits
     .balign 4
     .global picobnn_rows_list
     .type picobnn_rows_list, %function

@@ -100,7 +100,7 @@
     andcc r1, r1, \plane
 .endm
 
-    .section .text.picobnn_rows_add, "ax", %progbits
+    .section .text.picobnn_hot.rows_add, "ax", %progbits
     .balign 8
     .global picobnn_rows_add
     .type picobnn_rows_add, %function
@@ -275,7 +275,7 @@ picobnn_rows_add:
  * highest bit, r7 entry, r8 row_bytes, r9 gap_bytes, r10 flip, r11 last_flip, lr row behind the
  * pixel. Bit i of a word selects row + 4 * i; from the highest bit on, a set bit at a time moves to
  * the top and goes. */
-    .section .text.picobnn_rows_list, "ax", %progbits
+    .section .text.picobnn_hot.rows_list, "ax", %progbits
     .balign 8
     .global picobnn_rows_list
     .type picobnn_rows_list, %function

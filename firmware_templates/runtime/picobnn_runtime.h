@@ -21,6 +21,10 @@
 #define PICOBNN_SECTION(name)
 #endif
 
+/* Marks an inner loop. Its section .text.picobnn_hot.* is code like any other until a linker script
+ * puts it into RAM: where flash has wait states, these loops are what gains. */
+#define PICOBNN_HOT(name) PICOBNN_SECTION(".text.picobnn_hot." #name)
+
 /* `value`, a constant; above `limit` the code does not compile. */
 #define PICOBNN_AT_MOST(value, limit)                                                              \
     ((uint32_t)((value) + 0u * sizeof(char[(value) <= (limit) ? 1 : -1])))

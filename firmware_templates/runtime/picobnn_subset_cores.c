@@ -77,12 +77,14 @@ PICOBNN_INLINE void run_any(const picobnn_subset_conv2d_layer *layer, const uint
     }
 }
 
+PICOBNN_HOT(subset_any)
 void picobnn_subset_any(const picobnn_subset_conv2d_layer *layer, const uint32_t *tables,
                         const uint32_t *places, uint32_t *bits)
 {
     run_any(layer, tables, places, bits, 0u);
 }
 
+PICOBNN_HOT(subset_any_halved)
 void picobnn_subset_any_halved(const picobnn_subset_conv2d_layer *layer, const uint32_t *tables,
                                const uint32_t *places, uint32_t *bits)
 {
@@ -134,24 +136,28 @@ PICOBNN_INLINE void run_three_rows(const uint32_t *tables, const uint32_t *rows,
     }
 }
 
+PICOBNN_HOT(subset_thin)
 void picobnn_subset_thin(const uint32_t *tables, const uint32_t *rows, const uint32_t *filters,
                          uint32_t count, uint32_t *bits)
 {
     run_three_rows(tables, rows, filters, count, bits, 0u, 0u);
 }
 
+PICOBNN_HOT(subset_thin_halved)
 void picobnn_subset_thin_halved(const uint32_t *tables, const uint32_t *rows,
                                 const uint32_t *filters, uint32_t count, uint32_t *bits)
 {
     run_three_rows(tables, rows, filters, count, bits, 0u, 1u);
 }
 
+PICOBNN_HOT(subset_wide)
 void picobnn_subset_wide(const uint32_t *tables, const uint32_t *rows, const uint32_t *filters,
                          uint32_t count, uint32_t *bits)
 {
     run_three_rows(tables, rows, filters, count, bits, 1u, 0u);
 }
 
+PICOBNN_HOT(subset_wide_halved)
 void picobnn_subset_wide_halved(const uint32_t *tables, const uint32_t *rows,
                                 const uint32_t *filters, uint32_t count, uint32_t *bits)
 {

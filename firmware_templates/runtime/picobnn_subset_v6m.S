@@ -74,7 +74,7 @@
 
 /* void name(tables, rows, filters, count, bits) */
     .macro core name, add_fields, halved
-    .section .text.\name, "ax", %progbits
+    .section .text.picobnn_hot.\name, "ax", %progbits
     .p2align 2
     .global \name
     .type   \name, %function

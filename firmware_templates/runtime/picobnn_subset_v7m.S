@@ -111,7 +111,7 @@
 
 /* void name(tables, rows, filters, count, bits) */
     .macro core name, filter, halved, words
-    .section .text.\name, "ax", %progbits
+    .section .text.picobnn_hot.\name, "ax", %progbits
     .p2align 2
     .global \name
     .type   \name, %function

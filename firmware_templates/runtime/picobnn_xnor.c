@@ -21,8 +21,8 @@ typedef struct {
  * results come in from the top: it counts the lanes. */
 
 /* Nine words per filter: a 3x3 window over 32 channels. */
-static PICOBNN_NOINLINE uint32_t compare_9(const uint32_t *w, const patch *x,
-                                           const uint16_t *limits, uint32_t lanes)
+static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_9)
+uint32_t compare_9(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
 {
     const masks m = make_masks();
     const uint32_t *bits = x->bits;
@@ -40,8 +40,8 @@ static PICOBNN_NOINLINE uint32_t compare_9(const uint32_t *w, const patch *x,
 }
 
 /* A multiple of eighteen words per filter: a 3x3 window over a multiple of 64 channels. */
-static PICOBNN_NOINLINE uint32_t compare_18(const uint32_t *w, const patch *x,
-                                            const uint16_t *limits, uint32_t lanes)
+static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_18)
+uint32_t compare_18(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
 {
     const masks m = make_masks();
     const uint32_t *bits = x->bits, *end = bits + x->words;
@@ -68,9 +68,9 @@ static PICOBNN_NOINLINE uint32_t compare_18(const uint32_t *w, const patch *x,
 
 /* Any number of words per filter. Without limits the mismatches are added to `sums` instead, and
  * `lanes` has no upper end. */
-static PICOBNN_NOINLINE uint32_t compare_runs(const uint32_t *w, const uint32_t *bits,
-                                              uint32_t words, const uint16_t *limits,
-                                              uint32_t lanes, uint32_t *sums)
+static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_runs)
+uint32_t compare_runs(const uint32_t *w, const uint32_t *bits, uint32_t words,
+                      const uint16_t *limits, uint32_t lanes, uint32_t *sums)
 {
     const masks m = make_masks();
     uint32_t result = 0u;
@@ -121,7 +121,8 @@ PICOBNN_INLINE void clear(uint32_t *words, uint32_t count)
 }
 
 /* Adds the mismatches of `lanes` filters with every copy of the patch to sums. */
-static void add_mismatches(const uint32_t *w, const patch *x, uint32_t lanes, uint32_t *sums)
+static PICOBNN_HOT(xnor_add_mismatches) void add_mismatches(const uint32_t *w, const patch *x,
+                                                            uint32_t lanes, uint32_t *sums)
 {
     const uint32_t *bits = x->bits;
 
@@ -132,8 +133,9 @@ static void add_mismatches(const uint32_t *w, const patch *x, uint32_t lanes, ui
 }
 
 /* The same as the hot loops in zero padding. */
-static PICOBNN_NOINLINE uint32_t compare_at_border(const uint32_t *w, const patch *x,
-                                                   const uint16_t *limits, uint32_t lanes)
+static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_at_border)
+uint32_t compare_at_border(const uint32_t *w, const patch *x, const uint16_t *limits,
+                           uint32_t lanes)
 {
     uint32_t sums[32];
     uint32_t result = 0u;
@@ -146,15 +148,15 @@ static PICOBNN_NOINLINE uint32_t compare_at_border(const uint32_t *w, const patc
     return result;
 }
 
-static PICOBNN_NOINLINE uint32_t compare_any(const uint32_t *w, const patch *x,
-                                             const uint16_t *limits, uint32_t lanes)
+static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_any)
+uint32_t compare_any(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
 {
     return compare_runs(w, x->bits, x->words, limits, lanes, NULL);
 }
 
 /* Two words per filter: a 1x1 window over 64 channels. Two filters at a time. */
-static PICOBNN_NOINLINE uint32_t compare_2(const uint32_t *w, const patch *x,
-                                           const uint16_t *limits, uint32_t lanes)
+static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_2)
+uint32_t compare_2(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
 {
     const masks m = make_masks();
     const uint32_t x0 = x->bits[0], x1 = x->bits[1];

@@ -70,9 +70,21 @@ def invoke(
         "cycles",
     )
     totals = [
-        (b.board, b.core, b.table_bytes, b.arena_bytes, b.flash_bytes, b.ram_bytes, b.cycles) for b in result.boards
-    ]
-    total_heads = ("board", "core", "tables", "arena", "flash (linked)", "RAM (linked)", "cycles (modelled)")
+        (b.board, b.core, b.table_bytes, b.arena_bytes, b.ram_table_bytes, b.hot_code_bytes, b.flash_bytes,
+         b.ram_bytes, b.cycles)
+        for b in result.boards
+    ]  # fmt: skip
+    total_heads = (
+        "board",
+        "core",
+        "tables",
+        "arena",
+        "tables in RAM",
+        "code in RAM (linked)",
+        "flash (linked)",
+        "RAM (linked)",
+        "cycles (modelled)",
+    )
     choices = [
         f"{b.core}: {x.name} runs as {x.strategy}, {x.estimated_cycles:,} cycles estimated; not chosen: "
         + ", ".join(f"{name} {estimate:,}" for name, estimate in sorted(x.beat.items(), key=lambda item: item[1]))

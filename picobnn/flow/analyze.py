@@ -17,12 +17,22 @@ from typing import TYPE_CHECKING, Any
 from picobnn.config import Config
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.flow.budget import budget_failure
-from picobnn.flow.image import build_outcome, golden_vectors, load_program, make_image, make_plan_for
+from picobnn.flow.image import (
+    BuildOutcome,
+    build_outcome,
+    golden_vectors,
+    load_program,
+    make_image,
+    make_plan_for,
+    placement_for,
+    prefix_of,
+)
 from picobnn.flow.progress import Say, silent
 
 if TYPE_CHECKING:
     from picobnn.codegen.plan import Plan
     from picobnn.codegen.targets import Board
+    from picobnn.flow.profile import ProfileOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +58,17 @@ class LayerFacts:
 
 @dataclass(frozen=True, slots=True)
 class BoardAnalysis:
-    """One board. ``flash_bytes`` and ``ram_bytes`` are None without a cross compiler, ``cycles`` unless asked for."""
+    """One board. ``ram_table_bytes``: tables that start-up copies to RAM; ``hot_code_bytes``: linked inner loops that
+    run from there; both are in ``flash_bytes`` and ``ram_bytes``. Linked figures are None without a cross compiler,
+    ``cycles`` unless asked for."""
 
     board: str
     core: str
     layers: tuple[LayerFacts, ...]
     table_bytes: int
     arena_bytes: int
+    ram_table_bytes: int
+    hot_code_bytes: int | None
     flash_bytes: int | None
     ram_bytes: int | None
     cycles: int | None
@@ -130,37 +144,43 @@ def boards_of_cores(cores: Sequence[str]) -> tuple[str, ...]:
 
 
 def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_cycles: bool) -> BoardAnalysis:
+    from picobnn.codegen.placement import ram_tables
     from picobnn.flow.profile import profile_image
 
     notes: list[str] = []
-    flash_bytes = ram_bytes = cycles = None
-    layer_cycles: tuple[int | None, ...] = (None,) * len(plan.steps)
-    layer_flash: tuple[int | None, ...] = layer_cycles
+    sizes: BuildOutcome | None = None
+    profile: ProfileOutcome | None = None
     vectors = golden_vectors(golden)
     with tempfile.TemporaryDirectory(prefix="picobnn-analyze-") as folder:
         try:
             image = make_image(plan.program, Path(folder) / board.id, board.id, config, vectors)
             sizes = build_outcome(image)
-            flash_bytes, ram_bytes, layer_flash = sizes.flash_bytes, sizes.ram_bytes, sizes.layer_flash_bytes
             if with_cycles and vectors is not None:
                 profile = profile_image(image, plan.program, vectors.images[0])
-                cycles, layer_cycles = profile.cycles, tuple(layer.cycles for layer in profile.layers)
-                if cycles is not None and profile.error_band_percent is None:
+                if profile.cycles is not None and profile.error_band_percent is None:
                     notes.append("cycles are modelled without a band: docs/cycle-models.md says why.")
         except PicobnnError as error:
             if error.error_id is not ErrorId.TOOL_MISSING:
                 raise
             notes.append(f"{error.what} {error.remedy}")
-    layers = _layers(plan, layer_flash, layer_cycles)
+    nothing: tuple[int | None, ...] = (None,) * len(plan.steps)
+    layers = _layers(
+        plan,
+        nothing if sizes is None else sizes.layer_flash_bytes,
+        nothing if profile is None else tuple(layer.cycles for layer in profile.layers),
+    )
+    copies = ram_tables(plan, prefix_of(plan.program, config), placement_for(board, config))
     return BoardAnalysis(
         board=board.id,
         core=board.target.core,
         layers=layers,
         table_bytes=sum(layer.table_bytes for layer in layers),
         arena_bytes=plan.arena_bytes,
-        flash_bytes=flash_bytes,
-        ram_bytes=ram_bytes,
-        cycles=cycles,
+        ram_table_bytes=sum(table.size_bytes for table in copies),
+        hot_code_bytes=None if sizes is None else sizes.hot_code_bytes,
+        flash_bytes=None if sizes is None else sizes.flash_bytes,
+        ram_bytes=None if sizes is None else sizes.ram_bytes,
+        cycles=None if profile is None else profile.cycles,
         notes=tuple(notes),
     )
 

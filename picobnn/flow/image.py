@@ -18,6 +18,7 @@ from picobnn.flow.vectors import Vectors, read_vectors
 
 if TYPE_CHECKING:
     from picobnn.codegen.manifest import Manifest
+    from picobnn.codegen.placement import Placement
     from picobnn.codegen.plan import Plan
     from picobnn.codegen.program import Program
     from picobnn.codegen.targets import Board, Target
@@ -62,8 +63,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class BuildOutcome:
-    """Bytes from the map file. ``ram_bytes`` is .data, .bss and the arena of the model; the stack, which it shares with
-    the application, is apart: what the linker reserves. ``layer_flash_bytes``: the linked tables of every step."""
+    """Bytes from the map file. ``ram_bytes`` is .data, .bss and the arena of the model, with the inner loops and tables
+    that start-up copies to RAM (``hot_code_bytes`` and ``ram_table_bytes``, in ``flash_bytes`` too); the stack, which
+    it shares with the application, is apart: what the linker reserves. ``layer_flash_bytes``: the linked tables of
+    every step."""
 
     folder: str
     board: str
@@ -74,6 +77,8 @@ class BuildOutcome:
     flash_bytes: int
     ram_bytes: int
     arena_bytes: int
+    hot_code_bytes: int
+    ram_table_bytes: int
     stack_reserved_bytes: int
     layer_flash_bytes: tuple[int, ...]
 
@@ -117,21 +122,26 @@ def generate(
 ) -> GenerateOutcome:
     """Write the firmware project of ``program`` for a board; leaves the folder alone when it already holds just that.
 
-    Raises E_UNKNOWN_BOARD, E_NO_STRATEGY, E_USAGE (prefix), E_FILE_UNWRITABLE.
+    Raises E_UNKNOWN_BOARD, E_NO_STRATEGY, E_USAGE (prefix), E_FILE_UNWRITABLE, and E_DOES_NOT_FIT where the RAM cannot
+    hold what is to be copied there.
     """
     from picobnn.codegen.emit import GoldenVector, SourceFile, render_model, write_sources
     from picobnn.codegen.manifest import build_manifest
+    from picobnn.codegen.placement import check_ram, ram_tables
     from picobnn.codegen.project import project_facts, render_project
     from picobnn.codegen.targets import load_board
 
     board = load_board(board_name)
     prefix = prefix_of(program, config)
     plan = make_plan_for(program, board.target, config)
+    placement = placement_for(board, config)
+    tables = ram_tables(plan, prefix, placement)
+    check_ram(plan, tables, board)
     vector = GoldenVector(golden.images[0], golden.logits[0]) if golden is not None else None
     command = f"picobnn generate --board {board.id} --kernels {plan.kernels.value} --optimize {plan.optimize.value}"
     model = render_model(plan, prefix, vector, command)
-    sources = (*model, *render_project(board, prefix, project_facts(plan), model))
-    manifest = build_manifest(plan, prefix, sources, board.id)
+    sources = (*model, *render_project(board, prefix, project_facts(plan), model, placement, tables))
+    manifest = build_manifest(plan, prefix, sources, board.id, placement)
     files = (*sources, SourceFile(MANIFEST, manifest.to_json()))
     if not all(_holds(folder / source.path, source.text) for source in files):
         write_sources(files, folder)
@@ -144,6 +154,17 @@ def generate(
         table_bytes=sum(step.table_bytes for step in manifest.steps),
         arena_bytes=manifest.arena_bytes,
     )
+
+
+def placement_for(board: Board, config: Config) -> Placement:
+    """Where inner loops and weights lie: as configured, else as the board has it."""
+    from picobnn.codegen.placement import placement_of
+    from picobnn.codegen.targets import Place
+
+    def place(value: str) -> Place | None:
+        return None if value == "board" else Place(value)
+
+    return placement_of(board, place(config.target.hot_code), place(config.target.rows_weights))
 
 
 def prefix_of(program: Program, config: Config) -> str:
@@ -182,7 +203,8 @@ def build(folder: Path) -> Image:
 def build_outcome(image: Image) -> BuildOutcome:
     """The sizes of an image."""
     memory = image.memory()
-    arena_bytes, stack_bytes = _reserved_bytes(image)
+    arena_bytes = _arena_bytes(image)
+    _check_copies(image, memory)
     return BuildOutcome(
         folder=str(image.folder),
         board=image.board.id,
@@ -193,7 +215,9 @@ def build_outcome(image: Image) -> BuildOutcome:
         flash_bytes=memory.flash_bytes,
         ram_bytes=memory.data_bss_bytes + arena_bytes,
         arena_bytes=arena_bytes,
-        stack_reserved_bytes=stack_bytes,
+        hot_code_bytes=memory.hot_code_bytes,
+        ram_table_bytes=memory.ram_table_bytes,
+        stack_reserved_bytes=image.board.stack_bytes,
         layer_flash_bytes=tuple(
             sum(memory.per_table[table.symbol.removeprefix(f"{image.manifest.prefix}_")] for table in step.tables)
             for step in image.manifest.steps
@@ -201,23 +225,33 @@ def build_outcome(image: Image) -> BuildOutcome:
     )
 
 
-def _reserved_bytes(image: Image) -> tuple[int, int]:
-    """Linked bytes of the arena, and the stack that the board reserves.
-
-    Raises E_PLAN_INVALID when the arena is not the planned one.
-    """
+def _arena_bytes(image: Image) -> int:
+    """Linked bytes of the arena. Raises E_PLAN_INVALID when the arena is not the planned one."""
     from picobnn.map_file import read_map
 
     sections = read_map(image.built.map).sections
     arena = sum(part.size for part in sections if part.name == ARENA_SECTION)
     if arena != image.manifest.arena_bytes:
-        raise PicobnnError(
-            ErrorId.PLAN_INVALID,
-            f"the linked arena has {arena} bytes, the plan {image.manifest.arena_bytes}.",
-            where=str(image.built.map),
-            remedy="Generate and build again; the sources were changed behind the manifest.",
-        )
-    return arena, image.board.stack_bytes
+        raise _unplanned(image, f"the linked arena has {arena} bytes, the plan {image.manifest.arena_bytes}.")
+    return arena
+
+
+def _check_copies(image: Image, memory: ModelMemory) -> None:
+    """Raises E_PLAN_INVALID when other tables lie in RAM than planned, or code does that should not."""
+    planned = image.manifest.ram_table_bytes
+    if memory.ram_table_bytes != planned:
+        raise _unplanned(image, f"{memory.ram_table_bytes} bytes of tables lie in RAM, the plan has {planned}.")
+    if memory.hot_code_bytes and image.manifest.hot_code == "flash":
+        raise _unplanned(image, f"{memory.hot_code_bytes} bytes of code lie in RAM, the plan has none.")
+
+
+def _unplanned(image: Image, what: str) -> PicobnnError:
+    return PicobnnError(
+        ErrorId.PLAN_INVALID,
+        what,
+        where=str(image.built.map),
+        remedy="Generate and build again; the sources were changed behind the manifest.",
+    )
 
 
 def make_image(program: Program, folder: Path, board_name: str, config: Config, golden: Vectors | None) -> Image:

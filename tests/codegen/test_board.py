@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from picobnn.codegen.targets import Board, Tier, board_ids, load_board
+from picobnn.codegen.targets import Board, Place, Tier, board_ids, load_board
 from picobnn.codegen.targets.board import FlashBackend, parse_board
 from picobnn.errors import ErrorId, PicobnnError
 from tests.support.tree import ROOT
@@ -53,6 +53,13 @@ def test_an_unknown_board_names_the_close_ones() -> None:
         load_board("zzz")
 
 
+def test_a_board_may_put_loops_and_weights_into_ram() -> None:
+    assert load_board("netduinoplus2").hot_code is load_board("netduinoplus2").rows_weights is Place.FLASH
+    text = GOOD.replace("[memory.flash]", '[memory]\nhot_code = "ram"\nrows_weights = "ram"\n\n[memory.flash]', 1)
+    board = parse_board("moved", text, "boards/moved.toml")
+    assert board.hot_code is board.rows_weights is Place.RAM
+
+
 @pytest.mark.parametrize(
     ("find", "replace", "error_id", "says"),
     [
@@ -64,6 +71,10 @@ def test_an_unknown_board_names_the_close_ones() -> None:
         ("stack_bytes = 4096", "stack_bytes = -1", ErrorId.CONFIG_VALUE, "is negative"),
         ('driver = "stm32_usart"', 'driver = "stm32"', ErrorId.CONFIG_VALUE, "driver = 'stm32' is not known"),
         ('tier = "emulated"', 'tier = "best"', ErrorId.CONFIG_VALUE, "Known: built, emulated, hardware"),
+        ("line_bytes = 16", "line_bytes = 12", ErrorId.CONFIG_VALUE, "power of two"),
+        ("wait_states = 5", "wait_states = 256", ErrorId.CONFIG_VALUE, "at most 255 wait states"),
+        ('cache = "yes"', 'cache = "maybe"', ErrorId.CONFIG_VALUE, "Known: yes, no, unknown"),
+        ("[memory.ram]", '[memory]\nhot_code = "rom"\n[memory.ram]', ErrorId.CONFIG_VALUE, "hot_code = 'rom'"),
         ("max_payload_bytes = 1024", "max_payload_bytes = 30", ErrorId.CONFIG_VALUE, "from 32 to 4096"),
         ('core = "cortex-m4"', 'core = "cortex-m5"', ErrorId.UNKNOWN_CORE, "cortex-m5"),
         ("[uart]", "[uart", ErrorId.CONFIG_FILE, "not a TOML file"),

@@ -72,7 +72,7 @@ static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_runs)
 uint32_t compare_runs(const uint32_t *w, const uint32_t *bits, uint32_t words,
                       const uint16_t *limits, uint32_t lanes, uint32_t *sums)
 {
-    const masks m = make_masks();
+    masks m = make_masks();
     uint32_t result = 0u;
 
     do {
@@ -89,6 +89,7 @@ uint32_t compare_runs(const uint32_t *w, const uint32_t *bits, uint32_t words,
         for (; left >= 3u; left -= 3u) {
             const triple t = differ(w, x, 0u);
 
+            KEEP_MASKS_ASIDE(m);
             count = add_bytes(count, count_three(t.a, t.b, t.c, m));
             w += 3;
             x += 3;

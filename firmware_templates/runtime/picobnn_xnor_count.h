@@ -35,6 +35,19 @@ typedef struct {
     uint32_t m5, m3, mf; /* every second bit, two of four, four of eight */
 } masks;
 
+#if defined(__GNUC__) && defined(__thumb__) && !defined(__thumb2__)
+/* Keeps the masks in r8 to r12, which few instructions reach: in a loop GCC would rather give them
+ * three of the eight registers that compute. */
+#define KEEP_MASKS_ASIDE(m)                                                                        \
+    do {                                                                                           \
+        __asm__("" : "+h"((m).m5));                                                                \
+        __asm__("" : "+h"((m).m3));                                                                \
+        __asm__("" : "+h"((m).mf));                                                                \
+    } while (0)
+#else
+#define KEEP_MASKS_ASIDE(m) ((void)(m))
+#endif
+
 /* Two running counts in 16-bit halves, or one count where USADA8 exists; see total(). */
 PICOBNN_INLINE uint32_t add_bytes(uint32_t count, uint32_t bytes)
 {

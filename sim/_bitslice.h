@@ -5,9 +5,10 @@
  * A map holds one vector per element (H, W, C order); lane l of it is image l of the block: bit l %
  * 8 of byte l / 8. The image holds eight vectors per element, plane k being bit k of the byte.
  * Every map is followed by one vector of zeros. With s the sum of the window's selected values, S
- * the sum of all and D a constant of the channel, a step's bit is 2s - S >= D, computed as 2(s + c)
- * + odd >= S + bias: c and odd are the counters' initial value, bias that of S. bitslice.py makes
- * the tables. Nothing here allocates; the caller gives a workspace.
+ * the sum of all that count for the channel and D a constant of the channel, a step's bit is
+ * 2^k s + r S >= D, computed as 2^k (s + c) + low >= total: c and low are the counters' initial
+ * value, total is bias - r S, or bias + r (2^sum_bits - 1 - S) where r is positive. bitslice.py
+ * makes the tables. Nothing here allocates; the caller gives a workspace.
  */
 #ifndef PICOBNN_SIM_BITSLICE_H
 #define PICOBNN_SIM_BITSLICE_H
@@ -15,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BITSLICE_MOST_BITS 40  /* of a counter */
+#define BITSLICE_MOST_BITS 56  /* of a counter */
 #define BITSLICE_ENTRY_BITS 10 /* of a sum of up to four bytes */
 #define BITSLICE_MOST_LANES 256
 
@@ -29,20 +30,28 @@ typedef struct {
     int32_t input, output; /* tensors */
     int32_t in_channels, out_channels, taps;
     bitslice_window window, pool;
-    int32_t counter_bits;     /* of s + c; S + bias has one more */
-    int32_t group;            /* input step: taps per subset table */
+    int32_t counter_bits; /* of s + c */
+    int32_t shift;        /* k; total has counter_bits + k bits */
+    int32_t multiplied;   /* 0: S is counted straight into total (r is -1 or 0) */
+    int32_t sum_bits;     /* of S where multiplied */
+    uint32_t ratio_size;  /* |r| where multiplied */
+    int32_t complemented; /* r is positive */
+    int32_t total_lists;  /* lists of S */
+    const int32_t
+        *total_of; /* (out_channels,): the list of each channel; equal ones stand together */
+    int32_t group; /* input step: taps per subset table */
     int32_t column_classes;   /* border classes along x */
     const int32_t *row_class; /* (rows,), (columns,): which constants a position uses */
     const int32_t *column_class;
     const uint32_t
         *offsets; /* of all channels' selected words, then those of S; bytes into the window */
-    const uint32_t *starts;  /* (out_channels + 2,) into offsets */
-    const uint64_t *initial; /* (classes, out_channels, counter_bits + 1): odd, then c, as masks */
-    const uint64_t *initial_total; /* (counter_bits + 1,): bias as masks */
+    const uint32_t *starts;  /* (out_channels + total_lists + 1,) into offsets */
+    const uint64_t *initial; /* (classes, out_channels, k + counter_bits): low, then c, as masks */
+    const uint64_t *initial_total; /* (counter_bits + k,): bias as masks */
     const uint64_t *flip;          /* (out_channels,) masks */
-    const int64_t *constant; /* scaled: (classes, out_channels), acc = factor (2s - S) + constant */
+    const int64_t *constant; /* scaled: (classes, out_channels), acc = gain s + total_gain S + it */
     const int32_t *multiplier, *bias;
-    int64_t factor;
+    int64_t gain, total_gain;
 } bitslice_step;
 
 typedef struct {

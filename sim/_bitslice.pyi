@@ -4,7 +4,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.sim.bitslice import Int64s, StepTables
+from picobnn.sim.bitslice import StepTables
+from picobnn.sim.bitslice_sums import Int64s
 
 def has_avx2() -> bool: ...
 def lanes(avx2: bool) -> int: ...

@@ -15,7 +15,9 @@ cdef extern from "_bitslice.h" nogil:
     ctypedef struct bitslice_step:
         int32_t is_input, is_scaled, is_pooled, pools_bits, input, output, in_channels, out_channels, taps
         bitslice_window window, pool
-        int32_t counter_bits, group, column_classes
+        int32_t counter_bits, shift, multiplied, sum_bits, complemented, total_lists, group, column_classes
+        uint32_t ratio_size
+        const int32_t *total_of
         const int32_t *row_class
         const int32_t *column_class
         const uint32_t *offsets
@@ -26,7 +28,7 @@ cdef extern from "_bitslice.h" nogil:
         const int64_t *constant
         const int32_t *multiplier
         const int32_t *bias
-        int64_t factor
+        int64_t gain, total_gain
     ctypedef struct bitslice_program:
         int32_t step_count, zero_point
         int64_t image_bytes
@@ -105,16 +107,17 @@ cdef class Kernel:
 
     cdef int fill(self, bitslice_step *step, table) except -1:
         cdef const int32_t[::1] row_class = table.row_class, column_class = table.column_class
+        cdef const int32_t[::1] total_of = table.total_of
         cdef const int32_t[::1] multiplier = table.multiplier, bias = table.bias
         cdef const uint32_t[::1] offsets = table.offsets, starts = table.starts
         cdef const uint64_t[:, :, ::1] initial = table.initial
         cdef const uint64_t[::1] initial_total = table.initial_total, flip = table.flip
         cdef const int64_t[:, ::1] constant = table.constant
         self.kept.extend(
-            [row_class, column_class, multiplier, bias, offsets, starts, initial, initial_total, flip, constant]
+            [row_class, column_class, total_of, multiplier, bias, offsets, starts, initial, initial_total, flip, constant]
         )
-        if table.counter_bits + 1 > BITSLICE_MOST_BITS:
-            raise OverflowError(f"a counter of {table.counter_bits} bits")
+        if max(table.counter_bits + table.shift, table.sum_bits) > BITSLICE_MOST_BITS:
+            raise OverflowError(f"a counter of {table.counter_bits + table.shift} bits")
         step.is_input, step.is_scaled = table.is_input, table.is_scaled
         step.is_pooled, step.pools_bits = table.is_pooled, table.pools_bits
         step.input, step.output = table.input, table.output
@@ -122,12 +125,15 @@ cdef class Kernel:
         fill_window(&step.window, table.window)
         fill_window(&step.pool, table.pool)
         step.counter_bits, step.group, step.column_classes = table.counter_bits, table.group, table.column_classes
+        step.shift, step.multiplied, step.sum_bits = table.shift, table.multiplied, table.sum_bits
+        step.ratio_size, step.complemented = table.ratio_size, table.complemented
+        step.total_lists, step.total_of = table.total_lists, &total_of[0]
         step.row_class, step.column_class = &row_class[0], &column_class[0]
         step.multiplier, step.bias = &multiplier[0], &bias[0]
         step.offsets, step.starts = &offsets[0], &starts[0]
         step.initial, step.initial_total, step.flip = &initial[0, 0, 0], &initial_total[0], &flip[0]
         step.constant = &constant[0, 0]
-        step.factor = table.factor
+        step.gain, step.total_gain = table.gain, table.total_gain
         return 0
 
     def workspace(self) -> Workspace:

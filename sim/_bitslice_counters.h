@@ -110,14 +110,40 @@ LANES_TARGET static void LANES_NAME(count_entries)(const char *words, const uint
         counter[i] = sums[i];
 }
 
-/* Lanes where 2 * counter + odd >= total; total has bits + 1 planes. */
-INLINE VECTOR LANES_NAME(at_least)(uint64_t odd, const VECTOR *counter, const VECTOR *total,
-                                   int bits)
+/* total = initial + ratio * sum, or initial + ratio * (2^sum_bits - 1 - sum) where complemented;
+ * initial has bits planes, which hold the result. */
+LANES_TARGET static void LANES_NAME(multiply)(const VECTOR *sum, int sum_bits, int complemented,
+                                              uint32_t ratio, const uint64_t *initial, int bits,
+                                              VECTOR *total)
 {
-    VECTOR result = SPLAT(odd) | ~total[0];
+    const VECTOR inverted = SPLAT((uint64_t)0 - (uint64_t)(complemented != 0));
+    for (int i = 0; i < bits; i++)
+        total[i] = SPLAT(initial[i]);
+    for (int place = 0; ratio >> place != 0; place++) {
+        VECTOR carry = SPLAT((uint64_t)0);
+        if ((ratio >> place & 1u) == 0)
+            continue;
+        for (int i = 0; place + i < bits; i++) {
+            VECTOR next;
+            const VECTOR value = i < sum_bits ? sum[i] ^ inverted : SPLAT((uint64_t)0);
+            FULL_ADD(next, total[place + i], value, carry);
+            carry = next;
+        }
+    }
+}
+
+/* Lanes where 2^shift * counter + low >= total; low has shift planes, total has bits + shift. */
+INLINE VECTOR LANES_NAME(at_least)(const uint64_t *low, int shift, const VECTOR *counter,
+                                   const VECTOR *total, int bits)
+{
+    VECTOR result = ~SPLAT((uint64_t)0);
+    for (int i = 0; i < shift; i++) {
+        const VECTOR mine = SPLAT(low[i]);
+        result = (mine & ~total[i]) | (result & ~(mine ^ total[i]));
+    }
     for (int i = 0; i < bits; i++) {
-        const VECTOR differs = counter[i] ^ total[i + 1];
-        result = (counter[i] & ~total[i + 1]) | (result & ~differs);
+        const VECTOR differs = counter[i] ^ total[shift + i];
+        result = (counter[i] & ~total[shift + i]) | (result & ~differs);
     }
     return result;
 }

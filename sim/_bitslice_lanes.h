@@ -136,9 +136,32 @@ INLINE void LANES_NAME(emit_integers)(const bitslice_step *step, const VECTOR *c
     const int64_t elements = (int64_t)step->window.rows * step->window.columns * step->out_channels;
     LANES_NAME(to_integers)(counter, step->counter_bits, sums);
     for (int64_t lane = 0; lane < count; lane++) {
-        const int64_t accumulator = step->factor * (2 * sums[lane] - totals[lane]) + constant;
+        const int64_t accumulator =
+            step->gain * sums[lane] + step->total_gain * totals[lane] + constant;
         output[lane * elements + element] =
             (int32_t)(accumulator * step->multiplier[channel] + step->bias[channel]);
+    }
+}
+
+/* The total of one list of S. */
+LANES_TARGET static void LANES_NAME(sum_all)(const bitslice_step *step, const char *words,
+                                             int32_t list, VECTOR *total)
+{
+    static const uint64_t none[BITSLICE_MOST_BITS] = {0};
+    VECTOR sum[BITSLICE_MOST_BITS];
+    const int bits = step->counter_bits + step->shift;
+    const uint32_t *starts = step->starts + step->out_channels + list;
+    const uint32_t *offsets = step->offsets + starts[0];
+    const uint32_t count = starts[1] - starts[0];
+    if (step->is_input)
+        LANES_NAME(count_entries)(words, offsets, count, step->initial_total, bits, total);
+    else if (!step->multiplied)
+        LANES_NAME(count_words)(words, offsets, count, step->initial_total, bits, total);
+    else {
+        LANES_NAME(count_words)(words, offsets, count, none, step->sum_bits, sum);
+        LANES_NAME(multiply)
+        (sum, step->sum_bits, step->complemented, step->ratio_size, step->initial_total, bits,
+         total);
     }
 }
 
@@ -148,29 +171,31 @@ LANES_TARGET static void LANES_NAME(run_position)(const bitslice_step *step, con
 {
     VECTOR counter[BITSLICE_MOST_BITS], total[BITSLICE_MOST_BITS];
     int64_t totals[BITSLICE_MOST_LANES];
-    const int bits = step->counter_bits;
+    const int bits = step->counter_bits, shift = step->shift;
     const int64_t element =
         ((int64_t)cover[0] * step->window.columns + cover[2]) * step->out_channels;
     const uint32_t *starts = step->starts;
-    const uint32_t all = starts[step->out_channels];
-    const uint64_t *initial = step->initial + (int64_t)border * step->out_channels * (bits + 1);
+    const uint64_t *initial = step->initial + (int64_t)border * step->out_channels * (bits + shift);
+    int32_t list = -1;
     void (*sum)(const char *, const uint32_t *, uint32_t, const uint64_t *, int, VECTOR *) =
         step->is_input ? LANES_NAME(count_entries) : LANES_NAME(count_words);
-    sum(words, step->offsets + all, starts[step->out_channels + 1] - all, step->initial_total,
-        bits + 1, total);
-    if (step->is_scaled)
-        LANES_NAME(to_integers)(total, bits + 1, totals);
-    for (int32_t channel = 0; channel < step->out_channels; channel++, initial += bits + 1) {
+    for (int32_t channel = 0; channel < step->out_channels; channel++, initial += bits + shift) {
         const uint32_t first = starts[channel];
-        sum(words, step->offsets + first, starts[channel + 1] - first, initial + 1, bits, counter);
+        if (step->total_of[channel] != list) {
+            list = step->total_of[channel];
+            LANES_NAME(sum_all)(step, words, list, total);
+            if (step->is_scaled)
+                LANES_NAME(to_integers)(total, bits + shift, totals);
+        }
+        sum(words, step->offsets + first, starts[channel + 1] - first, initial + shift, bits,
+            counter);
         if (step->is_scaled)
-            LANES_NAME(emit_integers)(
-                step, counter, totals,
-                step->constant[(int64_t)border * step->out_channels + channel], channel,
-                element + channel, count, output);
+            LANES_NAME(emit_integers)
+            (step, counter, totals, step->constant[(int64_t)border * step->out_channels + channel],
+             channel, element + channel, count, output);
         else
-            LANES_NAME(emit_bits)(step, LANES_NAME(at_least)(initial[0], counter, total, bits),
-                                  channel, cover, map);
+            LANES_NAME(emit_bits)
+            (step, LANES_NAME(at_least)(initial, shift, counter, total, bits), channel, cover, map);
     }
 }
 
@@ -199,10 +224,10 @@ LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t
                 LANES_NAME(gather_sums)(step, from, y, x, zero_point, scratch);
             else
                 words = LANES_NAME(gather_bits)(step, from, y, x, scratch);
-            LANES_NAME(run_position)(step, (const char *)words,
-                                     step->row_class[y] * step->column_classes +
-                                         step->column_class[x],
-                                     cover, count, map, output);
+            LANES_NAME(run_position)
+            (step, (const char *)words,
+             step->row_class[y] * step->column_classes + step->column_class[x], cover, count, map,
+             output);
         }
     }
     if (step->is_pooled && !step->pools_bits)
@@ -217,19 +242,19 @@ LANES_TARGET static void LANES_NAME(bitslice_run)(const bitslice_program *progra
                                                   char *workspace, void **outputs)
 {
     VECTOR *scratch = (VECTOR *)(workspace + program->scratch_offset);
-    LANES_NAME(load_images)(images, count, program->image_bytes,
-                            (VECTOR *)(workspace + program->map_offsets[0]));
+    LANES_NAME(load_images)
+    (images, count, program->image_bytes, (VECTOR *)(workspace + program->map_offsets[0]));
     for (int32_t index = 0; index < program->step_count; index++) {
         const bitslice_step *step = &program->steps[index];
         const VECTOR *from = (const VECTOR *)(workspace + program->map_offsets[step->input]);
         VECTOR *map = (VECTOR *)(workspace + program->map_offsets[step->output]);
         if (step->is_scaled && outputs[index] == NULL)
             continue; /* no step reads integers */
-        LANES_NAME(run_step)(step, program->zero_point, from, scratch, count, map,
-                             (int32_t *)outputs[index]);
+        LANES_NAME(run_step)
+        (step, program->zero_point, from, scratch, count, map, (int32_t *)outputs[index]);
         if (!step->is_scaled && outputs[index] != NULL)
-            LANES_NAME(store_bits)(map, program->map_vectors[step->output], count,
-                                   (uint8_t *)outputs[index]);
+            LANES_NAME(store_bits)
+            (map, program->map_vectors[step->output], count, (uint8_t *)outputs[index]);
     }
 }
 

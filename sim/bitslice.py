@@ -2,9 +2,10 @@
 """From a program to the tables of the bit-sliced executor (``_bitslice.h`` says what they mean).
 
 Invariant: with s the sum of the selected values of a window (a clear bit counts 0, a set bit 1, a byte itself) and S
-the sum of all of them, ``acc = factor * (2s - S) + constant``: factor 2 for bits, 1 for bytes. The threshold becomes
-``2s - S >= D`` and then ``2 (s + c) + odd >= S + bias``, with c, odd and bias not negative. Taps left out by zero
-padding only change the constant, so there is one set of constants per kind of border. Called by ``executor.py``.
+the sum of all that are kept, ``acc = factor * (2**k * s + r * S) + constant``: factor 2 for bits, 1 for bytes. The
+threshold becomes ``2**k * s + r * S >= D`` and then ``2**k * (s + c) + low >= bias - r * S``, with c, low and bias not
+negative; a positive r takes the complement of S. Taps left out by zero padding only change the constant, so there is
+one set of constants per kind of border (``bitslice_sums.py``). Called by ``executor.py``.
 """
 
 from __future__ import annotations
@@ -14,26 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
-from picobnn.codegen.vocabulary import (
-    PLUS_MINUS_ONE,
-    BitArray,
-    PadMode,
-    Pool,
-    PoolStage,
-    Scale,
-    Shape,
-    Threshold,
-    Window,
-)
-from picobnn.errors import ErrorId, PicobnnError
+from picobnn.codegen.program import BinaryDenseStep, InputConv2dStep, Program, Step
+from picobnn.codegen.vocabulary import Pool, PoolStage, Scale, Shape, Threshold, Window
+from picobnn.sim.bitslice_sums import ENTRY_BITS, Int32s, Int64s, Offsets, Sums, borders_of, sums_of
 
-Offsets = npt.NDArray[np.uint32]
 Masks = npt.NDArray[np.uint64]
-Int32s = npt.NDArray[np.int32]
-Int64s = npt.NDArray[np.int64]
 
-ENTRY_BITS = 10  # of a sum of up to four bytes; BITSLICE_ENTRY_BITS
 LEAST_BITS = 5  # of a counter of bits: what count_words keeps in registers
 
 
@@ -53,6 +40,13 @@ class StepTables:
     window: tuple[int, ...]
     pool: tuple[int, ...]
     counter_bits: int
+    shift: int
+    multiplied: bool
+    sum_bits: int
+    ratio_size: int
+    complemented: bool
+    total_lists: int
+    total_of: Int32s
     group: int
     column_classes: int
     row_class: Int32s
@@ -65,99 +59,111 @@ class StepTables:
     constant: Int64s
     multiplier: Int32s
     bias: Int32s
-    factor: int
+    gain: int
+    total_gain: int
     scratch_vectors: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Borders:
-    """Which taps of a window lie inside the map, per class of positions."""
-
-    rows: Int32s  # (rows,) class of each row of positions
-    columns: Int32s
-    inside: npt.NDArray[np.bool_]  # (row classes * column classes, ky, kx)
-    column_classes: int
-
-
 def step_tables(program: Program, step: Step, vector_bytes: int) -> StepTables:
-    """Tables of one step of a verified program, for vectors of ``vector_bytes``.
-
-    Raises UNSUPPORTED_FEATURE for groups, removed taps and weights other than -1 and +1.
-    """
-    _refuse_general(step)
+    """Tables of one step of a verified program, for vectors of ``vector_bytes``."""
     shape = program.tensors[step.input].shape
     window = _window_of(step, shape)
     rows, columns = window.output_size(shape.height, shape.width)
     pool = None if isinstance(step, BinaryDenseStep) else step.pool
-    selected = step.weights.reshape(len(step.weights), -1)
-    is_input = isinstance(step, InputConv2dStep)
-    largest = 255 if is_input else 1
-    borders = _borders(step, window, shape)
-    taps_inside, ones_inside = _count_inside(step.weights, borders)
-    if is_input:
-        factor, constant = 1, program.input_zero_point * (taps_inside - 2 * ones_inside)
-        group = _group_of(*selected.shape)
-        lists, total_list, scratch = _subset_lists(selected, group)
-    else:
-        factor, constant = 2, taps_inside - 2 * ones_inside
-        group = 0
-        lists, total_list, scratch = _word_lists(selected)
+    outputs = len(step.weights)
+    borders = borders_of(step, window, shape)
+    sums = sums_of(program, step, shape, borders)
     scale = step.epilogue if isinstance(step.epilogue, Scale) else None
-    flip = np.zeros(len(selected), np.uint8)
-    half, odd = np.zeros_like(constant), np.zeros_like(constant)
+    flip = np.zeros(outputs, np.uint8)
+    compare = _no_compare(sums)
     if isinstance(step.epilogue, Threshold):
         flip = step.epilogue.flip
-        half, odd = _split_threshold(step.epilogue, factor, constant, taps_inside, ones_inside, largest)
-    start = max(0, int(half.max()))
-    ones = selected.sum(axis=1, dtype=np.int64) * largest
-    total_reach = selected.shape[1] * largest + 2 * start
-    bits = max(
-        int((ones + start - half).max()).bit_length(),
-        total_reach.bit_length() - 1,
-        ENTRY_BITS if is_input else LEAST_BITS,
-    )
-    starts = np.cumsum([0, *(len(words) for words in lists), len(total_list)], dtype=np.uint32)
+        compare = _compare(step.epilogue, sums)
+    lists = [*sums.selected, *(sums.totals if compare.ratio or scale else [np.zeros(0, np.uint32)])]
+    total_of = sums.total_of if compare.ratio or scale else np.zeros(outputs, np.int32)
     return StepTables(
-        is_input=is_input,
+        is_input=isinstance(step, InputConv2dStep),
         is_scaled=scale is not None,
         is_pooled=pool is not None,
         pools_bits=pool is not None and pool.stage is PoolStage.BIT,
         input=step.input,
         output=step.output,
         in_channels=shape.channels,
-        out_channels=len(selected),
-        taps=selected.shape[1],
+        out_channels=outputs,
+        taps=window.height * window.width * shape.channels,
         window=_geometry(window, shape.height, shape.width),
         pool=_pool_geometry(pool, rows, columns),
-        counter_bits=bits,
-        group=group,
+        counter_bits=compare.bits,
+        shift=compare.shift,
+        multiplied=compare.ratio not in (-1, 0),
+        sum_bits=compare.sum_bits,
+        ratio_size=abs(compare.ratio),
+        complemented=compare.ratio > 0,
+        total_lists=len(lists) - outputs,
+        total_of=total_of,
+        group=sums.group,
         column_classes=borders.column_classes,
         row_class=borders.rows,
         column_class=borders.columns,
-        offsets=np.concatenate([*lists, total_list]) * np.uint32(vector_bytes),
-        starts=starts,
-        initial=np.concatenate([_masks(odd, 1), _masks(start - half, bits)], axis=-1),
-        initial_total=_masks(np.array(2 * start), bits + 1),
+        offsets=np.concatenate(lists) * np.uint32(vector_bytes),
+        starts=np.cumsum([0, *(len(words) for words in lists)], dtype=np.uint32),
+        initial=np.concatenate([_masks(compare.low, compare.shift), _masks(compare.start, compare.bits)], axis=-1),
+        initial_total=_masks(np.array(compare.bias), compare.bits + compare.shift),
         flip=_masks(flip.astype(np.int64), 1)[:, 0].copy(),
-        constant=constant,
+        constant=sums.constant,
         multiplier=scale.multiplier if scale else np.zeros(1, np.int32),
         bias=scale.bias if scale else np.zeros(1, np.int32),
-        factor=factor,
-        scratch_vectors=scratch,
+        gain=sums.factor << sums.domain.shift,
+        total_gain=sums.factor * sums.domain.ratio,
+        scratch_vectors=sums.scratch_vectors,
     )
 
 
-def _refuse_general(step: Step) -> None:
-    if isinstance(step, InputConv2dStep):
-        return
-    groups = step.groups if isinstance(step, BinaryConv2dStep) else 1
-    if step.domain != PLUS_MINUS_ONE or step.kept is not None or groups != 1:
-        raise PicobnnError(
-            ErrorId.UNSUPPORTED_FEATURE,
-            "the bit-sliced executor runs ungrouped weights of -1 and +1 only.",
-            where=step.name,
-            remedy="Run it with PICOBNN_PURE=1.",
-        )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Compare:
+    """``2**shift * (s + start) + low >= bias - ratio * S``; where ratio > 0 S is replaced by S - (2**sum_bits - 1).
+
+    start, low: int64 (classes, O), not negative.
+    """
+
+    shift: int
+    ratio: int
+    bits: int
+    sum_bits: int
+    start: Int64s
+    low: Int64s
+    bias: int
+
+
+def _no_compare(sums: Sums) -> _Compare:
+    """Plain counts of s and S, for scaled steps."""
+    least = ENTRY_BITS if sums.group else LEAST_BITS
+    bits = max(sums.most_total.bit_length(), least)
+    none = np.zeros_like(sums.constant)
+    return _Compare(1, -1, bits, bits, none, none, 0)
+
+
+def _compare(threshold: Threshold, sums: Sums) -> _Compare:
+    """``acc >= T`` as ``2**shift * s + ratio * S >= D``; D no further out than one beyond what is reachable."""
+    shift, ratio = sums.domain.shift, sums.domain.ratio
+    wanted = -((sums.constant - threshold.thresholds.astype(np.int64)) // sums.factor)
+    ends = [
+        sums.largest * (end(0, ratio) * sums.clear + end(0, (1 << shift) + ratio) * sums.ones) for end in (min, max)
+    ]
+    wanted = np.clip(wanted, ends[0], ends[1] + 1)
+    sum_bits = max(sums.most_total.bit_length(), LEAST_BITS)
+    most_total = -ratio * sums.most_total
+    if ratio > 0:
+        most_total = ratio * ((1 << sum_bits) - 1)
+        wanted = wanted - most_total
+    bias = max(0, int(wanted.max()))
+    start, low = (bias - wanted) >> shift, (bias - wanted) & ((1 << shift) - 1)
+    bits = max(
+        (sums.most_selected + int(start.max())).bit_length(),
+        (most_total + bias).bit_length() - shift,
+        ENTRY_BITS if sums.group else LEAST_BITS,
+    )
+    return _Compare(shift, ratio, bits, sum_bits, start, low, bias)
 
 
 def _window_of(step: Step, shape: Shape) -> Window:
@@ -176,79 +182,7 @@ def _pool_geometry(pool: Pool | None, rows: int, columns: int) -> tuple[int, ...
     return _geometry(Window(1, 1) if pool is None else pool.window, rows, columns)
 
 
-def _borders(step: Step, window: Window, shape: Shape) -> _Borders:
-    """Only zero padding tells positions apart: other padding has values like the map itself."""
-    rows, columns = window.output_size(shape.height, shape.width)
-    if not (isinstance(step, BinaryConv2dStep) and step.pad_mode is PadMode.ZERO and window.has_padding):
-        inside = np.ones((1, window.height, window.width), np.bool_)
-        return _Borders(np.zeros(rows, np.int32), np.zeros(columns, np.int32), inside, 1)
-    row_kinds, row_class = _axis_classes(rows, window.stride_y, window.pad_top, window.height, shape.height)
-    column_kinds, column_class = _axis_classes(columns, window.stride_x, window.pad_left, window.width, shape.width)
-    inside = row_kinds[:, None, :, None] & column_kinds[None, :, None, :]
-    inside = inside.reshape(-1, window.height, window.width)
-    return _Borders(row_class, column_class, inside, len(column_kinds))
-
-
-def _axis_classes(
-    positions: int, stride: int, pad: int, size: int, extent: int
-) -> tuple[npt.NDArray[np.bool_], Int32s]:
-    """Distinct patterns of taps inside the map along one axis, and each position's pattern."""
-    at = np.arange(positions)[:, None] * stride - pad + np.arange(size)
-    kinds, classes = np.unique((at >= 0) & (at < extent), axis=0, return_inverse=True)
-    return kinds, classes.reshape(-1).astype(np.int32)
-
-
-def _count_inside(weights: BitArray, borders: _Borders) -> tuple[Int64s, Int64s]:
-    """Taps, and taps whose weight is set, inside the map: int64 (classes, O) each."""
-    ones = weights.sum(axis=3, dtype=np.int64).reshape(len(weights), -1)
-    inside = borders.inside.reshape(len(borders.inside), -1).astype(np.int64)
-    taps = inside.sum(axis=1, keepdims=True) * weights.shape[3]
-    return np.repeat(taps, len(weights), axis=1), inside @ ones.T
-
-
-def _split_threshold(
-    threshold: Threshold, factor: int, constant: Int64s, taps: Int64s, ones: Int64s, largest: int
-) -> tuple[Int64s, Int64s]:
-    """``acc >= T`` as ``2s - S >= D`` with ``D = 2 half - odd``; D no further out than one beyond what is reachable."""
-    wanted = -((constant - threshold.thresholds.astype(np.int64)) // factor)
-    wanted = np.clip(wanted, (ones - taps) * largest, ones * largest + 1)
-    half = -(-wanted // 2)
-    return half, 2 * half - wanted
-
-
 def _masks(values: Int64s, bits: int) -> Masks:
     """(...) -> (..., bits): all ones where the bit is set."""
     planes = (values[..., None] >> np.arange(bits)) & 1
     return (-planes).astype(np.uint64)
-
-
-def _word_lists(selected: BitArray) -> tuple[list[Offsets], Offsets, int]:
-    """Per channel the words to add, padded to a multiple of four with the zero word behind the window."""
-    taps = selected.shape[1]
-
-    def padded(words: npt.NDArray[np.intp]) -> Offsets:
-        return np.concatenate([words, np.full(-len(words) % 4, taps)]).astype(np.uint32)
-
-    return [padded(np.flatnonzero(row)) for row in selected], padded(np.arange(taps)), taps + 1
-
-
-def _group_of(outputs: int, taps: int) -> int:
-    """Taps per subset table: the size with the fewest additions per position."""
-
-    def additions(size: int) -> float:
-        return taps / size * ((1 << size) - size - 1 + outputs * (1 - 0.5**size))
-
-    return min(range(1, 5), key=additions)
-
-
-def _subset_lists(selected: BitArray, group: int) -> tuple[list[Offsets], Offsets, int]:
-    """Per channel the table entries to add: of every group of taps the sum of the selected ones."""
-    outputs, taps = selected.shape
-    groups = -(-taps // group)
-    padded = np.zeros((outputs + 1, groups * group), np.int64)
-    padded[:outputs, :taps] = selected
-    padded[outputs, :taps] = 1
-    subsets = (padded.reshape(-1, groups, group) << np.arange(group)).sum(axis=2)
-    entries = (np.arange(groups) << group) + subsets
-    lists = [(row[subset > 0] * ENTRY_BITS).astype(np.uint32) for row, subset in zip(entries, subsets, strict=True)]
-    return lists[:outputs], lists[outputs], (groups << group) * ENTRY_BITS

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from picobnn.codegen.program import Program, verify_program
 from picobnn.codegen.vocabulary import ElementKind
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.sim.bitslice import Int64s, step_tables
+from picobnn.sim.bitslice import step_tables
+from picobnn.sim.bitslice_sums import Int64s
 from picobnn.sim.images import Images, check_images
 from picobnn.sim.reference import StepOutput, run_program
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from calibration_layers import CHAINS, chain_program
-from layer_runs import StepFigures, board_of, plan_for, run_plan
+from layer_runs import StepFigures, plan_for, roomy_board_of, run_plan
 
 from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.plan import Kernels, Plan
@@ -132,7 +132,7 @@ def calibrate(
     core: str, chains: Sequence[int], strategies: Sequence[str]
 ) -> tuple[CoreCosts, dict[str, dict[str, float]]]:
     """The coefficients of a core, and per kernel its residuals in percent (largest, mean) and samples."""
-    board = board_of(core)
+    board = roomy_board_of(core)
     found = samples(board, chains, strategies)
     kernels, residuals = {}, {}
     for name, rows in sorted(found.items()):

@@ -61,9 +61,14 @@ CHAINS: tuple[Chain, ...] = (
 
 
 def chain_program(number: int) -> tuple[Program, npt.NDArray[np.uint8]]:
-    """Program ``number`` of :data:`CHAINS`, with the densities that its image, uint8 (H, W, C), gives its maps."""
-    rng = np.random.default_rng(number)
-    shape, convolutions, dense = CHAINS[number]
+    """Program ``number`` of :data:`CHAINS` with its image."""
+    return build_chain(CHAINS[number], number)
+
+
+def build_chain(chain: Chain, seed: int) -> tuple[Program, npt.NDArray[np.uint8]]:
+    """The chain with random weights, and the densities that its random image, uint8 (H, W, C), gives its maps."""
+    rng = np.random.default_rng(seed)
+    shape, convolutions, dense = chain
     tensors = [Tensor("image", shape, ElementKind.UINT8)]
     steps: list[Step] = []
     for conv in convolutions:
@@ -80,8 +85,7 @@ def chain_program(number: int) -> tuple[Program, npt.NDArray[np.uint8]]:
         tensors.append(Tensor(f"dense{index}", shape, ElementKind.INT32 if last else ElementKind.BIT))
     program = Program("calibration", ZERO_POINT, tuple(tensors), tuple(steps))
     verify_program(program)
-    first = CHAINS[number][0]
-    image = rng.integers(0, 256, (first.height, first.width, first.channels), dtype=np.uint8)
+    image = rng.integers(0, 256, (chain[0].height, chain[0].width, chain[0].channels), dtype=np.uint8)
     return with_densities(program, image), image
 
 

@@ -7,6 +7,7 @@ latency: cycles are modelled at zero wait states, never measured. Used by the be
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import zlib
 from collections.abc import Mapping
@@ -75,6 +76,14 @@ class RunFigures:
 def board_of(core: str) -> Board:
     """The emulated board for a core. Raises E_UNKNOWN_CORE, E_UNKNOWN_BOARD."""
     return load_board(boards_of_cores([core])[0])
+
+
+def roomy_board_of(core: str) -> Board:
+    """The same with room for large programs: code for Cortex-M0 runs on the board of M0+ (both are v6-M)."""
+    board = board_of(core)
+    if board.target.core != "cortex-m0":
+        return board
+    return dataclasses.replace(board_of("m0plus"), target=board.target)
 
 
 def plan_for(

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many layers in one image: a fan is one input layer that makes bits, and layers that all read the image or those bits.
+
+Layers are drawn by class (:class:`LayerClass`), so that a test can say which classes it met. A fan is not a network,
+because nobody reads what its layers write: outputs and scratch of all layers lie in the same place of the arena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.codegen.plan import Buffer, Kernels, Layout, Optimize, Plan, PlannedStep, layout_bytes
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
+from picobnn.codegen.strategies import find_strategy
+from picobnn.codegen.targets import Target
+from picobnn.codegen.vocabulary import ElementKind, PadMode, Pool, PoolStage, Scale, Shape, Threshold, Window
+from picobnn.sim.reference import StepOutput, run_step
+from tests.support.planes_layers import input_layer, threshold, weights_of
+
+ZERO_POINT = 77
+ALIGNMENT = 8
+TRIES = 50
+POOLS = (Window(2, 2, 2, 2), Window(2, 2, 2, 2), Window(3, 3, 2, 2, 1, 1, 1, 1), Window(2, 1, 1, 3))
+
+
+class Kind(Enum):
+    """What a layer reads and does."""
+
+    INPUT_CONV = "input convolution"
+    CONV = "convolution"
+    DENSE = "dense"
+
+
+class Padding(Enum):
+    """Of a convolution's window. An input layer pads with the zero point, which is ``ZERO``."""
+
+    NONE = "no padding"
+    MINUS_ONE = "padding -1"
+    ZERO = "padding 0"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerClass:
+    """``stride`` is the larger of both. ``has_tail``: some count that goes into words is no multiple of 32."""
+
+    strategy: str
+    kind: Kind
+    padding: Padding = Padding.NONE
+    stride: int = 1
+    pool: PoolStage | None = None
+    has_tail: bool = False
+    has_sums: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fan:
+    """``classes``: of the steps behind the first."""
+
+    plan: Plan
+    classes: tuple[LayerClass, ...]
+
+
+def make_fan(rng: np.random.Generator, shape: Shape, wanted: Sequence[LayerClass], per_fan: int, target: Target) -> Fan:
+    """The bits have ``shape``. The first ``per_fan`` classes that it can have and whose strategy accepts the layer."""
+    image = Shape(shape.height, shape.width, 1 + int(rng.integers(3)))
+    tensors = [Tensor("image", image, ElementKind.UINT8), Tensor("bits", shape, ElementKind.BIT)]
+    steps: list[Step] = [input_layer(shape.channels, image)]
+    names, classes = [], []
+    for each in wanted:
+        made = _make(rng, each, image if each.kind is Kind.INPUT_CONV else shape, len(steps))
+        if made is None or len(classes) == per_fan:
+            continue
+        step, output = made
+        kind = ElementKind.INT32 if each.has_sums else ElementKind.BIT
+        program = Program("fan", ZERO_POINT, (*tensors, Tensor(f"out{len(steps)}", output, kind)), (*steps, step))
+        assert class_of(program, each) == each
+        if find_strategy(each.strategy).accepts(step, program, target) is None:
+            tensors, steps = list(program.tensors), list(program.steps)
+            names.append(each.strategy)
+            classes.append(each)
+    program = Program("fan", ZERO_POINT, tuple(tensors), tuple(steps))
+    return Fan(plan_fan(program, names, target), tuple(classes))
+
+
+def class_of(program: Program, wanted: LayerClass) -> LayerClass:
+    """The class that the last step really has, run by the strategy that is wanted for it."""
+    step = program.steps[-1]
+    has_sums = isinstance(step.epilogue, Scale)
+    if isinstance(step, BinaryDenseStep):
+        has_tail = step.weights[0].size % 32 != 0 or len(step.weights) % 32 != 0
+        return LayerClass(wanted.strategy, Kind.DENSE, has_tail=has_tail, has_sums=has_sums)
+    shape, window = program.tensors[step.input].shape, step.window
+    rows, columns = window.output_size(shape.height, shape.width)
+    counts = [len(step.weights), rows * columns]
+    kind, mode = Kind.INPUT_CONV, Padding.ZERO
+    if isinstance(step, BinaryConv2dStep):
+        counts.append(shape.channels)
+        kind, mode = Kind.CONV, Padding[step.pad_mode.name]
+    return LayerClass(
+        wanted.strategy,
+        kind,
+        mode if window.has_padding else Padding.NONE,
+        max(window.stride_y, window.stride_x),
+        None if step.pool is None else step.pool.stage,
+        any(count % 32 for count in counts),
+        has_sums,
+    )
+
+
+def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int) -> tuple[Step, Shape] | None:
+    """None where no layer of the class reads ``shape``."""
+    outputs = int(rng.choice([1, 5, 31, 33, 40, 70] if wanted.has_tail else [32, 32, 64, 96]))
+    name, output = f"layer{index}", index + 1
+    if wanted.kind is Kind.DENSE:
+        if shape.elements % 32 and not wanted.has_tail:
+            return None
+        weights = weights_of(rng, outputs, Window(shape.height, shape.width), shape.channels)
+        epilogue = _epilogue(rng, wanted, outputs, weights[0].size)
+        return BinaryDenseStep(name, name, 1, output, weights, epilogue), Shape(1, 1, outputs)
+    found = _geometry(rng, wanted, shape)
+    if found is None:
+        return None
+    window, pool, (rows, columns) = found
+    weights = weights_of(rng, outputs, window, shape.channels)
+    if wanted.kind is Kind.INPUT_CONV:
+        epilogue = _epilogue(rng, wanted, outputs, 255 * weights[0].size)
+        return InputConv2dStep(name, name, 0, output, weights, window, pool, epilogue), Shape(rows, columns, outputs)
+    mode = PadMode.ZERO if wanted.padding is Padding.ZERO else PadMode.MINUS_ONE
+    epilogue = _epilogue(rng, wanted, outputs, weights[0].size)
+    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue)
+    return conv, Shape(rows, columns, outputs)
+
+
+def _geometry(
+    rng: np.random.Generator, wanted: LayerClass, shape: Shape
+) -> tuple[Window, Pool | None, tuple[int, int]] | None:
+    """Window, pool and the size behind them; without a tail the map before the pool fills its words."""
+    if shape.channels % 32 and wanted.kind is Kind.CONV and not wanted.has_tail:
+        return None
+    for _ in range(TRIES):
+        window = _window(rng, wanted)
+        size = window.output_size(shape.height, shape.width)
+        if min(size) <= 0 or (size[0] * size[1] % 32 and not wanted.has_tail):
+            continue
+        if wanted.pool is None:
+            return window, None, size
+        pool = Pool(POOLS[int(rng.integers(len(POOLS)))], wanted.pool)
+        if min(pooled := pool.window.output_size(*size)) > 0:
+            return window, pool, pooled
+    return None
+
+
+def _window(rng: np.random.Generator, wanted: LayerClass) -> Window:
+    """Half of those with padding keep the size of the map, others have any padding."""
+    strides = [wanted.stride, int(rng.integers(1, wanted.stride + 1))]
+    if rng.random() < 0.5:
+        strides.reverse()
+    if wanted.padding is Padding.NONE:
+        return Window(*(int(size) for size in rng.integers(1, 6, 2)), *strides)
+    if rng.random() < 0.5:
+        size = int(rng.choice([3, 3, 5]))
+        return Window(size, size, *strides, *([size // 2] * 4))
+    pads = [int(pad) for pad in rng.integers(0, 4, 4)]
+    pads[int(rng.integers(4))] += 1
+    return Window(*(int(size) for size in rng.integers(1, 6, 2)), *strides, *pads)
+
+
+def _epilogue(rng: np.random.Generator, wanted: LayerClass, outputs: int, reach: int) -> Scale | Threshold:
+    if not wanted.has_sums:
+        return threshold(rng, outputs, reach)
+    multipliers = rng.integers(-999, 1000, outputs).astype(np.int32)
+    return Scale(multipliers, rng.integers(-9999, 10000, outputs).astype(np.int32))
+
+
+def plan_fan(program: Program, names: Sequence[str], target: Target) -> Plan:
+    """The plan: the bits are transposed anew where a step wants planes of them."""
+    last = len(program.steps) - 1
+    image, bits = program.tensors[0].shape.elements, layout_bytes(Layout.CHANNEL_WORDS, program.tensors[1].shape)
+    bits_offset = _aligned(image)
+    shared = bits_offset + _aligned(bits)
+    buffers = [Buffer(0, Layout.HWC_BYTES, image, 0, 0, last)]
+    buffers.append(Buffer(1, Layout.CHANNEL_WORDS, bits, bits_offset, 0, last))
+    direct = find_strategy("direct").scratch_bytes(program.steps[0], program, target)
+    steps = [PlannedStep(0, "direct", direct, shared, Layout.HWC_BYTES)]
+    end = shared + direct
+    for index, (step, name) in enumerate(zip(program.steps[1:], names, strict=True), start=1):
+        strategy = find_strategy(name)
+        reads, writes = strategy.input_layout(step), strategy.output_layout(step)
+        copied = layout_bytes(reads, program.tensors[step.input].shape) if reads is Layout.PIXEL_PLANES else 0
+        output = layout_bytes(writes, program.tensors[step.output].shape)
+        scratch = strategy.scratch_bytes(step, program, target)
+        offsets = [shared, shared + _aligned(copied), shared + _aligned(copied) + _aligned(output)]
+        buffers.append(Buffer(step.output, writes, output, offsets[1], index, index))
+        steps.append(PlannedStep(index, name, scratch, offsets[2], reads, copied, shared if copied else 0))
+        end = max(end, offsets[2] + scratch)
+    return Plan(program, target.core, Kernels.AUTO, Optimize.SPEED, tuple(steps), tuple(buffers), _aligned(end))
+
+
+def run_fan(program: Program, images: npt.NDArray[np.uint8]) -> list[StepOutput]:
+    """The reference, step by step."""
+    outputs = [run_step(program, program.steps[0], images)]
+    for step in program.steps[1:]:
+        outputs.append(run_step(program, step, images if step.input == 0 else outputs[0]))
+    return outputs
+
+
+def fan_images(rng: np.random.Generator, program: Program, count: int) -> npt.NDArray[np.uint8]:
+    """uint8 (count, H, W, C): all 0 and all 255, then noise."""
+    shape = program.input.shape
+    batch = rng.integers(0, 256, (count, shape.height, shape.width, shape.channels), np.uint8)
+    for index, value in enumerate((0, 255)[: count - 1]):
+        batch[index] = value
+    return batch
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def draw_fans(
+    rng: np.random.Generator, layers: int, per_fan: int, classes: Sequence[LayerClass], target: Target
+) -> list[Fan]:
+    """Fans of ``per_fan`` layers at most until there are ``layers`` of them; classes not met yet come first."""
+    met: dict[LayerClass, int] = dict.fromkeys(classes, 0)
+    fans: list[Fan] = []
+    made = 0
+    while made < layers:
+        shape = _shape(rng, has_tail=len(fans) % 3 != 0)
+        rank: Callable[[LayerClass], tuple[int, float]] = lambda each: (met[each], float(rng.random()))  # noqa: E731
+        fan = make_fan(rng, shape, sorted(classes, key=rank), per_fan, target)
+        for each in fan.classes:
+            met[each] += 1
+        made += len(fan.classes)
+        fans.append(fan)
+    return fans
+
+
+def _shape(rng: np.random.Generator, *, has_tail: bool) -> Shape:
+    """Of the bits."""
+    if has_tail:
+        return Shape(*(int(side) for side in rng.integers(3, 14, 2)), int(rng.choice([1, 5, 31, 33, 40, 65])))
+    sides = [(8, 8), (16, 4), (16, 8), (12, 8), (24, 8), (24, 12)][int(rng.integers(6))]
+    return Shape(*sides, int(rng.choice([32, 64, 96])))

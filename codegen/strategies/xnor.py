@@ -150,8 +150,10 @@ class XnorStrategy:
             head = (*shape_numbers(step, shape, output), ("pad_is_zero", _patches(step) - 1))
         ending = "scale" if isinstance(step.epilogue, Scale) else "bits"
         filters = (("count", len(step.weights)), ("words", filter_words(step)))
+        compare = "NULL" if isinstance(step.epilogue, Scale) else f"picobnn_xnor_compare_{_loop(filter_words(step))}"
         pointers = (
             ("weights", table_symbols["weights"]),
+            ("compare", compare),
             ("limits", table_symbols.get("limits", "NULL")),
             *epilogue_pointers(step, table_symbols),
         )
@@ -163,6 +165,15 @@ class XnorStrategy:
             pointers=tuple((f"filters.{name}", expression) for name, expression in pointers),
             limited=(("filters.taps", fan_in(step), "PICOBNN_XNOR_MAX_TAPS"),),
         )
+
+
+def _loop(words: int) -> str:
+    """Which of the kernel's loops takes filters of so many words."""
+    if words in (2, 9):
+        return str(words)
+    if words < 9:
+        return "few"
+    return "18" if words % 18 == 0 else "any"
 
 
 def _is_pointwise(step: BinaryConv2dStep, program: Program) -> bool:

@@ -11,7 +11,7 @@
 /* What all filters of a layer are compared with. `patches` is 1, or 2 in zero padding: then the
  * patch stands twice, with clear and with set bits in the padding, whose contributions cancel:
  * acc = taps - mismatches(first) - mismatches(second). Otherwise acc = taps - 2 * mismatches. */
-typedef struct {
+typedef struct picobnn_xnor_patch {
     const uint32_t *bits; /* patches x words */
     uint32_t words, patches;
 } patch;
@@ -21,8 +21,9 @@ typedef struct {
  * results come in from the top: it counts the lanes. */
 
 /* Nine words per filter: a 3x3 window over 32 channels. */
-static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_9)
-uint32_t compare_9(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
+PICOBNN_HOT(xnor_compare_9)
+uint32_t picobnn_xnor_compare_9(const uint32_t *w, const patch *x, const uint16_t *limits,
+                                uint32_t lanes)
 {
     const masks m = make_masks();
     const uint32_t *bits = x->bits;
@@ -39,9 +40,45 @@ uint32_t compare_9(const uint32_t *w, const patch *x, const uint16_t *limits, ui
     return result;
 }
 
+/* One to eight words per filter. */
+PICOBNN_HOT(xnor_compare_few)
+uint32_t picobnn_xnor_compare_few(const uint32_t *w, const patch *x, const uint16_t *limits,
+                                  uint32_t lanes)
+{
+    masks m = make_masks();
+    const uint32_t *bits = x->bits;
+    const uint32_t words = x->words;
+    uint32_t result = 1u << (lanes - 1u);
+    uint32_t is_last;
+
+    do {
+        const uint32_t *next = bits;
+        uint32_t bytes = 0u, left = words;
+
+        for (; left >= 3u; left -= 3u) {
+            const triple t = differ(w, next, 0u);
+
+            KEEP_MASKS_ASIDE(m);
+            bytes += count_three(t.a, t.b, t.c, m);
+            w += 3;
+            next += 3;
+        }
+        if (left != 0u) {
+            const uint32_t even = *w++ ^ next[0];
+            const uint32_t odd = left == 1u ? 0u : *w++ ^ next[1];
+
+            bytes += count_three(even, odd, 0u, m);
+        }
+        is_last = result & 1u;
+        result = picobnn_shift_in_sign(result, 2u * total_of_few(bytes) - *limits++);
+    } while (!is_last);
+    return result;
+}
+
 /* A multiple of eighteen words per filter: a 3x3 window over a multiple of 64 channels. */
-static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_18)
-uint32_t compare_18(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
+PICOBNN_HOT(xnor_compare_18)
+uint32_t picobnn_xnor_compare_18(const uint32_t *w, const patch *x, const uint16_t *limits,
+                                 uint32_t lanes)
 {
     const masks m = make_masks();
     const uint32_t *bits = x->bits, *end = bits + x->words;
@@ -149,22 +186,24 @@ uint32_t compare_at_border(const uint32_t *w, const patch *x, const uint16_t *li
     return result;
 }
 
-static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_any)
-uint32_t compare_any(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
+PICOBNN_HOT(xnor_compare_any)
+uint32_t picobnn_xnor_compare_any(const uint32_t *w, const patch *x, const uint16_t *limits,
+                                  uint32_t lanes)
 {
     return compare_runs(w, x->bits, x->words, limits, lanes, NULL);
 }
 
 /* Two words per filter: a 1x1 window over 64 channels. Two filters at a time. */
-static PICOBNN_NOINLINE PICOBNN_HOT(xnor_compare_2)
-uint32_t compare_2(const uint32_t *w, const patch *x, const uint16_t *limits, uint32_t lanes)
+PICOBNN_HOT(xnor_compare_2)
+uint32_t picobnn_xnor_compare_2(const uint32_t *w, const patch *x, const uint16_t *limits,
+                                uint32_t lanes)
 {
     const masks m = make_masks();
     const uint32_t x0 = x->bits[0], x1 = x->bits[1];
     uint32_t result = 0u;
 
     if (lanes % 2u != 0u) {
-        return compare_any(w, x, limits, lanes);
+        return picobnn_xnor_compare_few(w, x, limits, lanes);
     }
     do {
         uint32_t a = w[0], limit = limits[0], b = w[1];
@@ -187,33 +226,11 @@ uint32_t compare_2(const uint32_t *w, const patch *x, const uint16_t *limits, ui
     return result;
 }
 
-typedef uint32_t compare_function(const uint32_t *w, const patch *x, const uint16_t *limits,
-                                  uint32_t lanes);
-
-PICOBNN_INLINE compare_function *find_compare(const patch *x)
-{
-    if (x->patches != 1u) {
-        return compare_at_border;
-    }
-    switch (x->words) {
-    case 2u:
-        return compare_2;
-    case 9u:
-        return compare_9;
-    case 18u:
-    case 36u:
-    case 72u:
-        return compare_18;
-    default:
-        return compare_any;
-    }
-}
-
 /* All filters on one patch to the words of a pixel. */
 static void run_filters_to_bits(const picobnn_xnor_filters *filters, const patch *x,
                                 uint32_t *pixel, uint32_t is_first)
 {
-    compare_function *compare = find_compare(x);
+    picobnn_xnor_compare *compare = x->patches == 1u ? filters->compare : compare_at_border;
     const uint32_t group_words = 32u * x->words;
     const uint32_t *w = filters->weights;
     const uint16_t *limits = filters->limits;

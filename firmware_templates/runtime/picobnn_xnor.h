@@ -23,15 +23,27 @@ extern "C" {
 /* Weights per filter for which every count and limit fits its 16 bits. */
 #define PICOBNN_XNOR_MAX_TAPS 32767u
 
+/* Compares filters with a patch; the kernel's own. One per number of words that is frequent, so
+ * that an image holds those that its layers name. */
+struct picobnn_xnor_patch;
+typedef uint32_t picobnn_xnor_compare(const uint32_t *w, const struct picobnn_xnor_patch *x,
+                                      const uint16_t *limits, uint32_t lanes);
+picobnn_xnor_compare picobnn_xnor_compare_2;   /* two words */
+picobnn_xnor_compare picobnn_xnor_compare_few; /* one to eight */
+picobnn_xnor_compare picobnn_xnor_compare_9;   /* nine */
+picobnn_xnor_compare picobnn_xnor_compare_18;  /* a multiple of eighteen */
+picobnn_xnor_compare picobnn_xnor_compare_any;
+
 /* The filters of one layer. Either limits or multipliers and biases; the others are null.
  * taps is at most PICOBNN_XNOR_MAX_TAPS. */
 typedef struct {
-    uint32_t count;          /* filters, at least 1 */
-    uint32_t words;          /* per filter: ceil(taps / 32) */
-    uint32_t taps;           /* weights per filter */
-    const uint32_t *weights; /* count x words */
-    const uint16_t *limits;  /* count: taps + 1 - threshold; bit = (taps - acc < limit) xor flip */
-    const uint32_t *flips;   /* ceil(count / 32), applied before the pool; null: none */
+    uint32_t count;                /* filters, at least 1 */
+    uint32_t words;                /* per filter: ceil(taps / 32) */
+    uint32_t taps;                 /* weights per filter */
+    const uint32_t *weights;       /* count x words */
+    picobnn_xnor_compare *compare; /* with limits: what takes so many words */
+    const uint16_t *limits; /* count: taps + 1 - threshold; bit = (taps - acc < limit) xor flip */
+    const uint32_t *flips;  /* ceil(count / 32), applied before the pool; null: none */
     const uint32_t *final_flips; /* ceil(count / 32), applied after the pool; null: none */
     const int32_t *multipliers;  /* count: logit = acc * multiplier + bias */
     const int32_t *biases;       /* count */

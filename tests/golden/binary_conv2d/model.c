@@ -89,6 +89,7 @@ static const picobnn_xnor_conv2d_layer conv1_layer = {
     .filters.words = 2u,
     .filters.taps = PICOBNN_AT_MOST(45u, PICOBNN_XNOR_MAX_TAPS),
     .filters.weights = model_conv1_weights,
+    .filters.compare = picobnn_xnor_compare_2,
     .filters.limits = model_conv1_limits,
     .filters.flips = model_conv1_flips,
     .filters.final_flips = NULL,

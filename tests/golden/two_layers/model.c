@@ -71,6 +71,7 @@ static const picobnn_xnor_dense_layer dense1_layer = {
     .filters.words = 2u,
     .filters.taps = PICOBNN_AT_MOST(45u, PICOBNN_XNOR_MAX_TAPS),
     .filters.weights = model_dense1_weights,
+    .filters.compare = NULL,
     .filters.limits = NULL,
     .filters.flips = NULL,
     .filters.final_flips = NULL,

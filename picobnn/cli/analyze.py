@@ -53,7 +53,7 @@ def invoke(
     first = result.boards[0]
     layers = [
         (x.name, x.strategy, x.input_shape, x.output_shape, x.macs, f"{x.weight_density:.2f}", x.table_bytes,
-         x.flash_bytes, x.output_bytes, x.scratch_bytes, x.cycles)
+         x.flash_bytes, x.output_bytes, x.scratch_bytes, x.cycles, x.cycles_up_to)
         for x in first.layers
     ]  # fmt: skip
     heads = (
@@ -68,10 +68,11 @@ def invoke(
         "output B",
         "scratch B",
         "cycles",
+        "up to",
     )
     totals = [
         (b.board, b.core, b.table_bytes, b.arena_bytes, b.ram_table_bytes, b.hot_code_bytes, b.flash_bytes,
-         b.ram_bytes, b.cycles)
+         b.ram_bytes, b.cycles, b.cycles_up_to)
         for b in result.boards
     ]  # fmt: skip
     total_heads = (
@@ -84,6 +85,7 @@ def invoke(
         "flash (linked)",
         "RAM (linked)",
         "cycles (modelled)",
+        "up to (with wait states)",
     )
     choices = [
         f"{b.core}: {x.name} runs as {x.strategy}, {x.estimated_cycles:,} cycles estimated; not chosen: "

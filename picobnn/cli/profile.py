@@ -43,9 +43,10 @@ def invoke(
     for p in result.profiles:
         band = "without a band" if p.error_band_percent is None else f"+-{p.error_band_percent:g} %"
         rows: list[tuple[object, ...]] = [
-            (x.name, x.strategy, x.macs, x.flash_bytes, x.ram_bytes, x.instructions, x.cycles) for x in p.layers
+            (x.name, x.strategy, x.macs, x.flash_bytes, x.ram_bytes, x.instructions, x.cycles, x.cycles_up_to)
+            for x in p.layers
         ]
-        rows.append(("total", "", sum(x.macs for x in p.layers), "", "", p.instructions, p.cycles))
+        rows.append(("total", "", sum(x.macs for x in p.layers), "", "", p.instructions, p.cycles, p.cycles_up_to))
         heads = (
             "layer",
             "strategy",
@@ -54,6 +55,7 @@ def invoke(
             "RAM B",
             "instructions (counted)",
             f"cycles (modelled, {band})",
+            f"up to ({p.wait_states} ws)",
         )
         tables.append(make_table(f"{p.board} ({p.core}), not a latency", heads, rows))
     sizes = [

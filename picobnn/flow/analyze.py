@@ -31,15 +31,16 @@ from picobnn.flow.progress import Say, silent
 
 if TYPE_CHECKING:
     from picobnn.codegen.plan import Plan
-    from picobnn.codegen.targets import Board
+    from picobnn.codegen.targets import Board, FlashTiming
     from picobnn.flow.profile import ProfileOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
     """One step. ``weight_density`` is the share of ones; sizes in bytes; ``flash_bytes`` are the linked tables, None
-    without a cross compiler; ``cycles`` modelled, None if not asked. ``estimated_cycles``: what the choice of kernels
-    went by, None where the core has no coefficients; ``beat``: the estimates of the kernels that were not chosen."""
+    without a cross compiler; ``cycles`` modelled at zero wait states, None if not asked; ``cycles_up_to``: with those
+    of the board's flash, see ``profile.py``. ``estimated_cycles``: what the choice of kernels went by, None where the
+    core has no coefficients; ``beat``: the estimates of the kernels that were not chosen."""
 
     name: str
     strategy: str
@@ -52,6 +53,7 @@ class LayerFacts:
     scratch_bytes: int
     flash_bytes: int | None
     cycles: int | None
+    cycles_up_to: int | None
     estimated_cycles: int | None
     beat: dict[str, int]
 
@@ -60,7 +62,7 @@ class LayerFacts:
 class BoardAnalysis:
     """One board. ``ram_table_bytes``: tables that start-up copies to RAM; ``hot_code_bytes``: linked inner loops that
     run from there; both are in ``flash_bytes`` and ``ram_bytes``. Linked figures are None without a cross compiler,
-    ``cycles`` unless asked for."""
+    ``cycles`` unless asked for. The range of cycles goes from zero wait states to the ``wait_states`` of the flash."""
 
     board: str
     core: str
@@ -72,6 +74,8 @@ class BoardAnalysis:
     flash_bytes: int | None
     ram_bytes: int | None
     cycles: int | None
+    cycles_up_to: int | None
+    wait_states: int
     notes: tuple[str, ...]
 
 
@@ -159,16 +163,13 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
                 profile = profile_image(image, plan.program, vectors.images[0])
                 if profile.cycles is not None and profile.error_band_percent is None:
                     notes.append("cycles are modelled without a band: docs/cycle-models.md says why.")
+                if profile.cycles is not None and profile.wait_states:
+                    notes.append(_wait_state_note(board.flash_timing))
         except PicobnnError as error:
             if error.error_id is not ErrorId.TOOL_MISSING:
                 raise
             notes.append(f"{error.what} {error.remedy}")
-    nothing: tuple[int | None, ...] = (None,) * len(plan.steps)
-    layers = _layers(
-        plan,
-        nothing if sizes is None else sizes.layer_flash_bytes,
-        nothing if profile is None else tuple(layer.cycles for layer in profile.layers),
-    )
+    layers = _layers(plan, sizes, profile)
     copies = ram_tables(plan, prefix_of(plan.program, config), placement_for(board, config))
     return BoardAnalysis(
         board=board.id,
@@ -181,11 +182,21 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
         flash_bytes=None if sizes is None else sizes.flash_bytes,
         ram_bytes=None if sizes is None else sizes.ram_bytes,
         cycles=None if profile is None else profile.cycles,
+        cycles_up_to=None if profile is None else profile.cycles_up_to,
+        wait_states=board.flash_timing.wait_states,
         notes=tuple(notes),
     )
 
 
-def _layers(plan: Plan, flash: Sequence[int | None], cycles: Sequence[int | None]) -> tuple[LayerFacts, ...]:
+def _wait_state_note(timing: FlashTiming) -> str:
+    return (
+        f"cycles lie between zero wait states and {timing.wait_states} at every change of a flash line of "
+        f"{timing.line_bytes} bytes (cache: {timing.cache.value}, prefetch: {timing.prefetch.value}; neither counted "
+        f"on); {timing.source}."
+    )
+
+
+def _layers(plan: Plan, sizes: BuildOutcome | None, profile: ProfileOutcome | None) -> tuple[LayerFacts, ...]:
     from picobnn.codegen.program import step_macs
     from picobnn.codegen.strategies import find_strategy, table_bytes
     from picobnn.codegen.targets import find_core
@@ -202,8 +213,9 @@ def _layers(plan: Plan, flash: Sequence[int | None], cycles: Sequence[int | None
             table_bytes=table_bytes(find_strategy(planned.strategy).tables(step, program, find_core(plan.core))),
             output_bytes=plan.buffers[step.output].size_bytes,
             scratch_bytes=planned.scratch_bytes,
-            flash_bytes=flash[planned.step],
-            cycles=cycles[planned.step],
+            flash_bytes=None if sizes is None else sizes.layer_flash_bytes[planned.step],
+            cycles=None if profile is None else profile.layers[planned.step].cycles,
+            cycles_up_to=None if profile is None else profile.layers[planned.step].cycles_up_to,
             estimated_cycles=None if planned.cost is None else planned.cost.cycles,
             beat={other.strategy: other.cost.cycles for other in planned.alternatives},
         )

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
-    """One step. ``instructions`` counted, ``cycles`` modelled at zero wait states, None on a core without a model.
+    """One step. ``instructions`` counted, ``cycles`` modelled at zero wait states, None on a core without a model;
+    ``cycles_up_to``: with the wait states of the board's flash and nothing that hides them (``sim/cycles/flash.py``).
     ``flash_bytes``: its tables, from the map file. ``ram_bytes``: input, output and scratch in the arena."""
 
     name: str
@@ -33,6 +34,7 @@ class LayerProfile:
     macs: int
     instructions: int
     cycles: int | None
+    cycles_up_to: int | None
     flash_bytes: int
     ram_bytes: int
 
@@ -40,13 +42,16 @@ class LayerProfile:
 @dataclass(frozen=True, slots=True)
 class ProfileOutcome:
     """One image on one board. ``error_band_percent`` belongs to ``cycles`` and is None where none was established, and
-    where the model had to guess: ``unexplained`` counts interrupts and instructions that it does not know."""
+    where the model had to guess: ``unexplained`` counts interrupts and instructions that it does not know.
+    ``cycles_up_to``: the upper end of the range at the flash's ``wait_states``; the band is not in it."""
 
     board: str
     core: str
     model_hash: str
     instructions: int
     cycles: int | None
+    cycles_up_to: int | None
+    wait_states: int
     error_band_percent: float | None
     unexplained: int
     cycles_per_32_macs: float | None
@@ -71,6 +76,7 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
     from picobnn.sim.cycles import (
         build_plugin,
         find_model,
+        flash_lines,
         layer_costs,
         plugin_argument,
         read_counts,
@@ -80,10 +86,11 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
     from picobnn.sim.reference import run_program
 
     board, manifest = image.board, image.manifest
+    flash, wait_states = flash_lines(board), board.flash_timing.wait_states
     expected = store_tensor(run_program(program, picture[None])[-1][0], Layout(manifest.steps[-1].output_layout))
     with tempfile.TemporaryDirectory(prefix="picobnn-profile-") as folder:
         counts = Path(folder) / "counts.txt"
-        plugin = plugin_argument(build_plugin(_cache_folder()), counts)
+        plugin = plugin_argument(build_plugin(_cache_folder()), counts, flash=flash)
         with flash_emulated(board, image.built.elf, model_hash=model_hash(program), plugin=plugin) as session:
             result = run_image(session, picture.tobytes())
         segments = read_counts(counts)
@@ -94,7 +101,7 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
             where=board.id,
             remedy="Run 'picobnn verify --on emulator' to find the first difference.",
         )
-    costs = layer_costs(segments, image.built.elf, board.target.core, len(manifest.steps))
+    costs = layer_costs(segments, image.built.elf, board.target.core, len(manifest.steps), flash)
     model = find_model(board.target.core)
     total, unexplained = total_cycles(costs), sum(cost.interrupted + cost.undecoded for cost in costs)
     sizes = build_outcome(image)
@@ -106,6 +113,8 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
         model_hash=manifest.model_hash,
         instructions=total_instructions(costs),
         cycles=total,
+        cycles_up_to=None if total is None else total + sum(wait_states * cost.line_changes for cost in costs),
+        wait_states=wait_states,
         error_band_percent=None if model is None or unexplained else model.error_band_percent,
         unexplained=unexplained,
         cycles_per_32_macs=None if total is None else round(32 * total / macs, 2),
@@ -118,6 +127,7 @@ def profile_image(image: Image, program: Program, picture: npt.NDArray[np.uint8]
                 macs=step.macs,
                 instructions=cost.instructions,
                 cycles=cost.cycles,
+                cycles_up_to=None if cost.cycles is None else cost.cycles + wait_states * cost.line_changes,
                 flash_bytes=flash_bytes,
                 ram_bytes=buffers[step.input] + buffers[step.output] + step.scratch_bytes,
             )

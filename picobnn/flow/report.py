@@ -132,6 +132,8 @@ def profile_lines(profile: dict[str, Any]) -> list[str]:
     label = "no cycle model" if profile["cycles"] is None else f"{profile['cycles']:,} cycles modelled"
     if profile["cycles"] is not None:
         label += f" ({'without a band' if band is None else f'+-{band:g} %'}, zero wait states)"
+    if profile["wait_states"] and profile["cycles_up_to"] is not None:
+        label += f", up to {profile['cycles_up_to']:,} with the {profile['wait_states']} of the flash"
     sizes = ", ".join(f"{name} {build[f'{name}_bytes']:,} B" for name in ("flash", "ram", "weight"))
     lines = [
         f"{profile['board']} ({profile['core']}): {sizes}, {profile['instructions']:,} instructions counted, {label}"

@@ -8,6 +8,7 @@ says what the models know and what they do not.
 
 from picobnn.sim.cycles.costs import FunctionCost, LayerCost, layer_costs, total_cycles, total_instructions
 from picobnn.sim.cycles.counts import BlockCount, Edge, Segment, read_counts
+from picobnn.sim.cycles.flash import FlashLines, flash_lines, line_changes
 from picobnn.sim.cycles.instruction import Instruction, Kind
 from picobnn.sim.cycles.model import MODELS, CycleModel, find_model
 from picobnn.sim.cycles.plugin_build import build_plugin, plugin_argument
@@ -17,6 +18,7 @@ __all__ = [
     "BlockCount",
     "CycleModel",
     "Edge",
+    "FlashLines",
     "FunctionCost",
     "Instruction",
     "Kind",
@@ -24,7 +26,9 @@ __all__ = [
     "Segment",
     "build_plugin",
     "find_model",
+    "flash_lines",
     "layer_costs",
+    "line_changes",
     "plugin_argument",
     "read_counts",
     "total_cycles",

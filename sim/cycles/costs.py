@@ -17,6 +17,7 @@ from pathlib import Path
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.cycles.code import Code, read_code
 from picobnn.sim.cycles.counts import BlockCount, Segment
+from picobnn.sim.cycles.flash import FlashLines, line_changes
 from picobnn.sim.cycles.instruction import Instruction, Kind
 from picobnn.sim.cycles.model import CycleModel, find_model
 
@@ -39,7 +40,8 @@ class LayerCost:
 
     ``functions`` are sorted by name and add up to the totals. ``interrupted`` counts exits that no branch explains
     (exceptions): their branch penalties are left out. ``undecoded`` counts executed instructions that the model took at
-    one cycle because the disassembler does not know them.
+    one cycle because the disassembler does not know them. ``line_changes``: how often the flash had to bring up another
+    of its lines, for code and data (``flash.py``); 0 where it was not watched.
     """
 
     step: int
@@ -48,12 +50,16 @@ class LayerCost:
     functions: tuple[FunctionCost, ...]
     interrupted: int = 0
     undecoded: int = 0
+    line_changes: int = 0
 
 
-def layer_costs(segments: Sequence[Segment], elf: Path, core: str, step_count: int) -> list[LayerCost]:
+def layer_costs(
+    segments: Sequence[Segment], elf: Path, core: str, step_count: int, flash: FlashLines | None = None
+) -> list[LayerCost]:
     """Costs of the steps 0 .. ``step_count`` - 1 in the last run that was counted.
 
     A run is ``step_count`` + 1 marks: one before it, one after every step. ``core`` is GCC's name or the short one.
+    ``flash``: as given to the plugin.
     Raises E_BAD_INPUT where fewer marks were seen or the ELF is not the one that ran, E_UNKNOWN_CORE.
     """
     code, model = read_code(elf, core), find_model(core)
@@ -67,7 +73,7 @@ def layer_costs(segments: Sequence[Segment], elf: Path, core: str, step_count: i
         )
     run = marked[-step_count:]
     excluded = _harness_functions(code, run)
-    return [_layer_cost(step, segment, code, model, excluded) for step, segment in enumerate(run)]
+    return [_layer_cost(step, segment, code, model, excluded, flash) for step, segment in enumerate(run)]
 
 
 def total_instructions(layers: Iterable[LayerCost]) -> int:
@@ -114,7 +120,12 @@ class _Sum:
 
 
 def _layer_cost(
-    step: int, segment: Segment, code: Code, model: CycleModel | None, excluded: frozenset[str]
+    step: int,
+    segment: Segment,
+    code: Code,
+    model: CycleModel | None,
+    excluded: frozenset[str],
+    flash: FlashLines | None,
 ) -> LayerCost:
     sums: dict[str, _Sum] = defaultdict(_Sum)
     followers = _most_executed(segment.blocks)
@@ -132,6 +143,7 @@ def _layer_cost(
         share.cycles += cycles
         interrupted += unexplained
         undecoded += block.count * sum(instruction.kind is Kind.UNKNOWN for instruction in instructions)
+    counted = [block for block in segment.blocks if code.function(block.start) not in excluded]
     functions = tuple(
         FunctionCost(name, share.instructions, None if model is None else share.cycles)
         for name, share in sorted(sums.items())
@@ -144,6 +156,7 @@ def _layer_cost(
         functions=functions,
         interrupted=interrupted,
         undecoded=undecoded,
+        line_changes=0 if flash is None else sum(line_changes(counted, segment.blocks, flash)),
     )
 
 

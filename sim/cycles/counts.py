@@ -8,7 +8,7 @@ Read by :func:`picobnn.sim.cycles.costs.layer_costs`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from picobnn.errors import ErrorId, PicobnnError
@@ -29,7 +29,8 @@ class BlockCount:
     """A translation block: code from ``start`` up to ``end``, ``instructions`` long, that ran ``count`` times.
 
     The last block of a segment may leave it by an edge that the next segment counts; a block with ``count`` 0 holds
-    such an edge.
+    such an edge. ``line_reads``: data that it read from another line of flash than was at hand, 0 where the plugin did
+    not watch the flash.
     """
 
     start: int
@@ -37,6 +38,7 @@ class BlockCount:
     instructions: int
     count: int
     edges: tuple[Edge, ...]
+    line_reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,9 @@ def _read_line(words: Sequence[str], segments: list[Segment], blocks: list[Block
             blocks.append(BlockCount(int(start, 16), int(end, 16), int(instructions), int(count), ()))
         case ["edge", successor, count]:
             block = blocks.pop()
-            edges = (*block.edges, Edge(int(successor, 16), int(count)))
-            blocks.append(BlockCount(block.start, block.end, block.instructions, block.count, edges))
+            blocks.append(replace(block, edges=(*block.edges, Edge(int(successor, 16), int(count)))))
+        case ["reads", count]:
+            blocks.append(replace(blocks.pop(), line_reads=int(count)))
         case ["mark", number] if int(number) == len(segments):
             segments.append(Segment(len(segments), tuple(blocks)))
             blocks.clear()

@@ -13,13 +13,16 @@ import pytest
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.cycles import (
     BlockCount,
+    FlashLines,
     LayerCost,
     Segment,
     layer_costs,
+    line_changes,
     read_counts,
     total_cycles,
     total_instructions,
 )
+from picobnn.sim.cycles.code import read_code
 from tests.support.cycle_kernels import HAVE_EMULATOR, MACHINES, Machine, build_image, count_image, kernels
 
 pytestmark = [
@@ -152,3 +155,40 @@ def test_a_stripped_elf_is_refused(on_m4: tuple[Path, list[Segment]], tmp_path: 
         layer_costs(segments, stripped, "m4", 1)
     assert caught.value.error_id is ErrorId.BAD_INPUT
     assert "symbol table" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("line_bytes", "changes"),
+    [
+        # Into the function 1, to 0..18 four lines on 4, twice back to 14 and on 2 x 2, to 20 1; the literal and back 2.
+        (4, 12),
+        # 1, on to 16..18 1, twice back to 14 and on 2 x 2; the literal in the third line and back 2.
+        (16, 8),
+        (64, 1),  # all in one line: 1
+    ],
+)
+@pytest.mark.parametrize("machine", [MACHINES[0], MACHINES[2]], ids=lambda machine: machine.name)
+def test_changes_of_flash_lines_are_those_counted_by_hand(
+    machine: Machine, line_bytes: int, changes: int, tmp_path: Path
+) -> None:
+    elf = build_image(machine, tmp_path)
+    flash = FlashLines(machine.rom, 1 << 16, line_bytes)
+    expected = kernels(machine)
+    step = next(index for index, kernel in enumerate(expected) if kernel.name == "kernel_lines")
+    segment = count_image(machine, elf, tmp_path, flash)[1][step + 1]
+    code = read_code(elf, machine.cores[0])
+    counted = [block for block in segment.blocks if code.function(block.start) == "kernel_lines"]
+    assert sum(line_changes(counted, segment.blocks, flash)) == changes
+
+
+def test_a_layer_has_its_changes_of_lines_only_where_the_flash_was_watched(
+    on_m4: tuple[Path, list[Segment]], tmp_path: Path
+) -> None:
+    elf, plain = on_m4
+    flash = FlashLines(MACHINES[2].rom, 1 << 16, 16)
+    watched = count_image(MACHINES[2], elf, tmp_path, flash)[1]
+    steps = len(kernels(MACHINES[2]))
+    one, other = layer_costs(plain, elf, "m4", steps), layer_costs(watched, elf, "m4", steps, flash)
+    assert [layer.line_changes for layer in one] == [0] * steps
+    assert all(layer.line_changes > 0 for layer in other)
+    assert [replace(layer, line_changes=0) for layer in other] == one

@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from picobnn.sim.cycles import Segment, build_plugin, plugin_argument, read_counts
+from picobnn.sim.cycles import FlashLines, Segment, build_plugin, plugin_argument, read_counts
 
 SOURCES = Path(__file__).parents[1] / "c" / "cycles"
 HAVE_EMULATOR = bool(shutil.which("qemu-system-arm") and shutil.which("arm-none-eabi-gcc") and shutil.which("gcc"))
@@ -191,6 +191,20 @@ V6M_KERNELS = (
             "cortex-m55": 5,  # 1, 1, 3
         },
     ),
+    Kernel(
+        "kernel_lines",  # 2 + 5 + 3 x 3 + 1
+        17,
+        {
+            "cortex-m0": 24,  # 1, 2, 5, 3 x 2, 2 x 3 + 1, 3
+            "cortex-m0plus": 21,  # 1, 2, 5, 3 x 2, 2 x 2 + 1, 2
+            "cortex-m3": 21,  # 1, 2, 5, 3 x 2, 2 x (1+P) + 1, 2
+            "cortex-m4": 21,
+            # MOVS, LDR NOP, NOP NOP, NOP NOP, NOP, SUBS BNE: 6; 2 x (NOP, SUBS BNE) 4; 2 x 2 taken behind the flags; 2
+            "cortex-m33": 16,
+            "cortex-m7": 10,  # MOVS LDR | 3 x (NOP NOP) | SUBS BNE; 2 x (NOP SUBS | BNE); BX
+            "cortex-m55": 23,  # 2, 5, 3 x 3, 2 x 2 taken, 3
+        },
+    ),
 )
 
 V7M_KERNELS = (
@@ -325,11 +339,13 @@ def build_image(machine: Machine, folder: Path) -> Path:
     return elf
 
 
-def count_image(machine: Machine, elf: Path, folder: Path) -> tuple[Path, list[Segment]]:
+def count_image(
+    machine: Machine, elf: Path, folder: Path, flash: FlashLines | None = None
+) -> tuple[Path, list[Segment]]:
     """Runs an image to its end with the counting plugin; the file of counts and what it says."""
     out = folder / f"{machine.name}.counts"
     command = ["qemu-system-arm", "-M", machine.name, "-nographic", "-monitor", "none", "-serial", "none"]
     command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
-    command += ["-plugin", plugin_argument(build_plugin(folder), out)]
+    command += ["-plugin", plugin_argument(build_plugin(folder), out, flash=flash)]
     subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
     return out, read_counts(out)

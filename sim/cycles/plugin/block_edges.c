@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU plugin: how often every translation block ran, and where it went next.
  *
- *   -plugin block_edges.so,out=FILE[,mark=FUNCTION]
+ *   -plugin block_edges.so,out=FILE[,mark=FUNCTION][,flash=ORIGIN:BYTES:LINE]
  *
  * Each time the guest enters FUNCTION (default picobnn_harness_mark) the counts since the last time
  * are written and set to zero; what follows the last mark is written when QEMU ends. The file:
@@ -10,7 +10,13 @@
  *   mark N                               ends the counts of segment N, or
  *   end                                  those after the last mark
  *   block START END INSTRUCTIONS COUNT   hexadecimal addresses, END is the one behind the block
- *   edge SUCCESSOR COUNT                 of the block above
+ *   reads COUNT                          of the block above: reads of data from another line of
+ * flash edge SUCCESSOR COUNT                 of the block above
+ *
+ * With flash= (hexadecimal; LINE is the bytes of a line, a power of two) reads of data are watched:
+ * one counts when its line is not the one at hand, which is the line of the reading instruction or
+ * what the same instruction has just read; for an instruction outside the flash, what was read last
+ * since code ran in flash.
  *
  * block and edge lines stand before the mark or end line that closes them. Which edges fall
  * through, which are taken and which are interrupts is decided by the reader, who knows the
@@ -37,11 +43,20 @@ struct block {
     uint32_t end;
     uint32_t instructions;
     uint64_t count;
+    uint64_t line_reads;
     struct edge *edges;         /* the last one used comes first */
     struct block *next;         /* in its hash chain */
     struct block *next_touched; /* in the list of this segment */
     bool touched;
 };
+
+/* An instruction that may read. `line` is that of its last byte, NO_LINE outside the flash. */
+struct reader {
+    struct block *block;
+    uint32_t line;
+};
+
+static const uint32_t NO_LINE = UINT32_MAX;
 
 PLUGIN_EXPORT int qemu_plugin_version = PLUGIN_INTERFACE_VERSION;
 
@@ -54,6 +69,13 @@ static uint32_t mark_entry; /* address of the first instruction of mark_name, on
 static bool mark_seen;
 static unsigned int marks;
 static FILE *out;
+static uint32_t flash_origin;
+static uint32_t flash_bytes; /* 0: not watched */
+static uint32_t line_bytes = 1;
+static uint32_t line_at_hand = UINT32_MAX; /* as far as data is concerned */
+static const struct reader *last_reader;
+static uint64_t executions; /* of blocks: tells two executions of one instruction apart */
+static uint64_t last_execution;
 
 static void die(const char *what)
 {
@@ -100,6 +122,11 @@ static void count_edge(struct block *from, uint32_t successor)
     touch(from);
 }
 
+static uint32_t flash_line(uint32_t address)
+{
+    return address - flash_origin < flash_bytes ? address / line_bytes : NO_LINE;
+}
+
 static void on_block(unsigned int vcpu, void *data)
 {
     struct block *block = data;
@@ -118,6 +145,30 @@ static void on_block(unsigned int vcpu, void *data)
     block->count++;
     touch(block);
     previous = block;
+    executions++;
+    if (flash_bytes != 0u && flash_line(block->start) != NO_LINE) {
+        line_at_hand = NO_LINE;
+    }
+}
+
+static void on_read(unsigned int vcpu, uint32_t what, uint64_t address, void *data)
+{
+    const struct reader *reader = data;
+    uint32_t line = flash_line((uint32_t)address);
+
+    if (vcpu != 0 || line == NO_LINE || qemu_plugin_mem_is_store(what)) {
+        return;
+    }
+    if (reader->line != NO_LINE && (reader != last_reader || last_execution != executions)) {
+        line_at_hand = reader->line;
+    }
+    if (line != line_at_hand) {
+        reader->block->line_reads++;
+        touch(reader->block);
+    }
+    line_at_hand = line;
+    last_reader = reader;
+    last_execution = executions;
 }
 
 static int by_address(const void *left, const void *right)
@@ -184,8 +235,12 @@ static void write_segment(void)
         block = sorted[i];
         fprintf(out, "block %08" PRIx32 " %08" PRIx32 " %" PRIu32 " %" PRIu64 "\n", block->start,
                 block->end, block->instructions, block->count);
+        if (block->line_reads != 0) {
+            fprintf(out, "reads %" PRIu64 "\n", block->line_reads);
+        }
         write_edges(block);
         block->count = 0;
+        block->line_reads = 0;
         block->touched = false;
     }
     touched = NULL;
@@ -259,6 +314,24 @@ static uint32_t thumb_size(const struct qemu_plugin_insn *instruction)
     return bytes[1] >> 3 >= 0x1D ? 4u : 2u;
 }
 
+/* Asks for stores too: QEMU 7.2 takes a request for loads alone for one for stores. */
+static void watch_reads(struct qemu_plugin_tb *tb, struct block *block)
+{
+    size_t count = qemu_plugin_tb_n_insns(tb);
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(tb, i);
+        uint32_t end = (uint32_t)qemu_plugin_insn_vaddr(instruction) + thumb_size(instruction);
+        struct reader *reader = allocate(sizeof *reader);
+
+        reader->block = block;
+        reader->line = flash_line(end - 1u);
+        qemu_plugin_register_vcpu_mem_cb(instruction, on_read, QEMU_PLUGIN_CB_NO_REGS,
+                                         QEMU_PLUGIN_MEM_RW, reader);
+    }
+}
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t count = qemu_plugin_tb_n_insns(tb);
@@ -266,11 +339,14 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
     uint32_t start = (uint32_t)qemu_plugin_insn_vaddr(first);
     uint32_t end = (uint32_t)qemu_plugin_insn_vaddr(last) + thumb_size(last);
+    struct block *block = find_block(start, end, (uint32_t)count);
 
     (void)id;
     watch_mark(first);
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS,
-                                         find_block(start, end, (uint32_t)count));
+    if (flash_bytes != 0u) {
+        watch_reads(tb, block);
+    }
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, block);
 }
 
 static bool read_argument(const char *argument, const char *key, char *value, size_t size)
@@ -285,6 +361,13 @@ static bool read_argument(const char *argument, const char *key, char *value, si
     }
     strcpy(value, argument + length);
     return true;
+}
+
+static bool read_flash(const char *argument)
+{
+    return sscanf(argument, "flash=%" SCNx32 ":%" SCNx32 ":%" SCNx32, &flash_origin, &flash_bytes,
+                  &line_bytes) == 3 &&
+           line_bytes != 0u;
 }
 
 int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
@@ -303,7 +386,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
     }
     for (i = 0; i < argc; i++) {
         if (!read_argument(argv[i], "out=", out_path, sizeof out_path) &&
-            !read_argument(argv[i], "mark=", mark_name, sizeof mark_name)) {
+            !read_argument(argv[i], "mark=", mark_name, sizeof mark_name) && !read_flash(argv[i])) {
             fprintf(stderr, "block_edges: unknown argument %s\n", argv[i]);
             return 1;
         }

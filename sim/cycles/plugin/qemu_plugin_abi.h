@@ -34,10 +34,14 @@ typedef struct {
     } system;
 } qemu_info_t;
 
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_MEM_RW };
+
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_CB_RW_REGS };
 
 typedef void (*translate_callback)(qemu_plugin_id_t id, struct qemu_plugin_tb *block);
 typedef void (*execute_callback)(unsigned int vcpu, void *data);
+/* `what` describes the access in QEMU's own way; `address` is the guest's virtual one. */
+typedef void (*memory_callback)(unsigned int vcpu, uint32_t what, uint64_t address, void *data);
 typedef void (*exit_callback)(qemu_plugin_id_t id, void *data);
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, translate_callback callback);
@@ -46,7 +50,12 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block, execute_
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *instruction,
                                             execute_callback callback,
                                             enum qemu_plugin_cb_flags flags, void *data);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *instruction,
+                                      memory_callback callback, enum qemu_plugin_cb_flags flags,
+                                      enum qemu_plugin_mem_rw which, void *data);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, exit_callback callback, void *data);
+
+bool qemu_plugin_mem_is_store(uint32_t what);
 
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);

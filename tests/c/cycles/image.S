@@ -99,6 +99,7 @@ function model_run
     step    kernel_loop, 0
     step    kernel_multiply, 0
     step    kernel_page, 0
+    step    kernel_lines, 0
 #if !defined(__ARM_ARCH_6M__)
     step    kernel_multiply_add, 3
     step    kernel_multiply_long, 3

@@ -6,8 +6,8 @@
 
 Without ``--run`` weights are random (time depends on them only through the share of set activations), and the pruned
 networks have 35 % fewer filters in every layer.
-Cycles are modelled at zero wait states; those of M0+ and M55 without an error band. Flash and RAM are the model's share of the
-linked image. Every step's output equals the reference, or the row says that it does not.
+Cycles are modelled at zero wait states; those of M0+ and M55 without an error band. Flash and RAM are the model's
+share of the linked image. Every step's output equals the reference, or the row says that it does not.
 """
 
 from __future__ import annotations

@@ -28,13 +28,14 @@ from picobnn.trainer.pruning import (
     LossSensitivity,
     PruningMethod,
     PruningSettings,
+    Quota,
     RandomFilters,
     Scope,
     find_filters,
     make_quota,
     prune,
     retrain_with,
-    training_batches,
+    training_on,
 )
 
 DATASETS = {"digits_cnn": "digits", "fmnist_cnn": "fmnist"}
@@ -100,14 +101,15 @@ def _prune(
     fit_options = FitOptions(
         options.epochs, options.batch, learning_rate=options.learning_rate, seed=seed, threads=options.threads
     )
-    batches = training_batches(dataset)
+    training = training_on(dataset, fit_options)
     masked = deepcopy(dense)
     filters = {group.name: group.filters for group in find_filters(dense)}
     method = _method(name, seed)
-    method.prepare(masked, make_quota(filters, filters, settings.rate, settings.scope, settings.floor), batches)
+    method.prepare(masked)
+    method.run(masked, make_quota(filters, filters, settings.rate, settings.scope, settings.floor), training)
     cut, _ = method.finish(masked)
     started = time.perf_counter()
-    small, report = prune(dense, _method(name, seed), settings, batches, retrain_with(dataset, fit_options))
+    small, report = prune(dense, _method(name, seed), settings, training, retrain_with(dataset, fit_options))
     seconds = time.perf_counter() - started
     test = dataset.test
     return Row(
@@ -127,9 +129,9 @@ def _prune(
     )
 
 
-def _method(name: str, seed: int) -> PruningMethod:
+def _method(name: str, seed: int) -> PruningMethod[Quota]:
     """A fresh method, so that the random one removes the same filters each time."""
-    methods: tuple[PruningMethod, ...] = (LossSensitivity(), FilterScale(), RandomFilters(seed))
+    methods: tuple[PruningMethod[Quota], ...] = (LossSensitivity(), FilterScale(), RandomFilters(seed))
     return next(method for method in methods if method.name == name)
 
 

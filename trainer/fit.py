@@ -29,7 +29,15 @@ from picobnn.trainer.evaluate import evaluate, images_tensor
 from picobnn.trainer.models import Network
 from picobnn.trainer.progress import progress_view
 from picobnn.trainer.schedule import learning_rate_at
-from picobnn.trainer.step import Execution, MemoryFormat, Precision, make_optimizer, training_step
+from picobnn.trainer.step import (
+    Execution,
+    MemoryFormat,
+    Objective,
+    Precision,
+    cross_entropy,
+    make_optimizer,
+    training_step,
+)
 from picobnn.trainer.throughput import choose_execution
 
 _SEED_STRIDE = 1_000_003  # keeps the shuffles of (seed, epoch) pairs apart
@@ -105,8 +113,17 @@ class FitResult:
         return self.records[-1].val_accuracy if self.records else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """Where training is: optimizer step ``step`` (0-based) of ``steps`` was made with ``learning_rate``."""
+
+    step: int
+    steps: int
+    learning_rate: float
+
+
 EpochCallback = Callable[[EpochRecord], None]
-StepCallback = Callable[[Network], None]
+StepCallback = Callable[[Network, StepRecord], None]
 
 
 def metrics_writer(path: Path) -> EpochCallback:
@@ -129,17 +146,25 @@ def fit(
     dataset: Dataset,
     options: FitOptions,
     *,
+    objective: Objective = cross_entropy,
     on_epoch: Sequence[EpochCallback] = (),
     after_step: Sequence[StepCallback] = (),
 ) -> FitResult:
     """Train ``model`` in place on ``dataset.train`` and leave it in eval mode on its device.
 
-    ``on_epoch`` get each epoch's record after the checkpoint is safe; ``after_step`` get the network after each
-    optimizer step (masks, pruning). A KeyboardInterrupt passes through; the checkpoint of the last whole epoch stays.
-    Raises BAD_INPUT when the data do not fit the network, CHECKPOINT when a resume does not fit the run.
+    Parameters that ask for no gradient stay as they are. ``on_epoch`` get each epoch's record after the checkpoint is
+    safe; ``after_step`` get the network after each optimizer step (pruning methods). A KeyboardInterrupt passes
+    through; the checkpoint of the last whole epoch stays. Raises BAD_INPUT when the data do not fit the network,
+    CHECKPOINT when a resume does not fit the run, CONFIG_VALUE for a resume with an objective of a method: what it
+    remembers is in no checkpoint.
     """
     started = time.perf_counter()
     check_fit(model, dataset, options)
+    if options.resume and objective is not cross_entropy:
+        raise PicobnnError(
+            ErrorId.CONFIG_VALUE, "training with an objective of a pruning method cannot be resumed.",
+            where="training options", remedy="Start it anew: leave resume out.",
+        )  # fmt: skip
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = _device(options.device)
@@ -172,7 +197,17 @@ def fit(
         for epoch in range(len(records), options.epochs):
             epoch_started = time.perf_counter()
             loss, hits, rate = _epoch(
-                model, optimizer, images, labels, batch_size, epoch, options, execution, after_step, view.step
+                model,
+                optimizer,
+                images,
+                labels,
+                batch_size,
+                epoch,
+                options,
+                execution,
+                objective,
+                after_step,
+                view.step,
             )
             seconds = time.perf_counter() - epoch_started
             record = EpochRecord(
@@ -206,6 +241,7 @@ def _epoch(
     epoch: int,
     options: FitOptions,
     execution: Execution,
+    objective: Objective,
     after_step: Sequence[StepCallback],
     tick: Callable[[], None],
 ) -> tuple[float, float, float]:
@@ -218,14 +254,19 @@ def _epoch(
     rate = 0.0
     model.train()
     for number in range(steps):
-        rate = learning_rate_at(epoch * steps + number, options.epochs * steps, options.learning_rate, options.warmup)
+        place = StepRecord(
+            epoch * steps + number,
+            options.epochs * steps,
+            learning_rate_at(epoch * steps + number, options.epochs * steps, options.learning_rate, options.warmup),
+        )
+        rate = place.learning_rate
         for group in optimizer.param_groups:
             group["lr"] = rate
         index = order[number * batch_size : (number + 1) * batch_size]
         target = labels[index]
-        loss, logits = training_step(model, optimizer, images[index], target, execution)
+        loss, logits = training_step(model, optimizer, images[index], target, execution, objective)
         for callback in after_step:
-            callback(model)
+            callback(model, place)
         loss_sum += loss
         hits += (logits.argmax(dim=1) == target).sum()
         tick()

@@ -6,6 +6,7 @@ Invariant: after a step every latent weight lies in [-1, +1]. Called by fit and,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -61,16 +62,32 @@ EXECUTIONS: tuple[Execution, ...] = tuple(Execution(p, m) for p in Precision for
 """All four combinations."""
 
 
+Objective = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""What a step minimises: the network in train mode, images (N, C, H, W) uint8 and labels (N,) int64, all on one device,
+to the loss (a scalar with its graph) and the float logits (N, classes) that the training accuracy is counted on. It
+runs under the execution's autocast and computes losses in float32."""
+
+
+def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The objective of plain training."""
+    logits = model(images).float()
+    return nn.functional.cross_entropy(logits, labels), logits
+
+
 def training_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, execution: Execution
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    execution: Execution,
+    objective: Objective = cross_entropy,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step on a batch: cross-entropy, Adam, clip of latent weights. Returns loss and logits, detached.
+    """One optimizer step on a batch: objective, Adam, clip of latent weights. Returns loss and logits, detached.
 
     ``images`` (N, C, H, W) uint8, ``labels`` (N,) int64, both on the device of ``model``.
     """
     with execution.autocast(images.device):
-        logits = model(execution.batch(images)).float()
-    loss = nn.functional.cross_entropy(logits, labels)
+        loss, logits = objective(model, execution.batch(images), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -87,5 +104,6 @@ def clip_latent_weights(model: nn.Module) -> None:
 
 
 def make_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """Adam without weight decay: decay of a latent weight changes only how easily a bit flips."""
-    return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    """Adam over the parameters that ask for a gradient, without weight decay: decay of a latent weight changes only how
+    easily a bit flips. A frozen parameter (``requires_grad_(False)``) keeps its value and has no state."""
+    return torch.optim.Adam([each for each in model.parameters() if each.requires_grad], lr=learning_rate, fused=True)

@@ -203,7 +203,7 @@ def _sizes(step: Step) -> _Sizes:
         planes=max(MIN_PLANES, 1 + taps.bit_length()),
         segments=segments,
         segment_rows=rows,
-        # One carry per 16 rows and one per rest of 8, of two lists; on v6-M one of the low planes and up to 3 words of zeros.
+        # One carry per 16 rows and one per rest of 8, of two lists; on v6-M one of the low planes, 0 to 3 zero words.
         carry_words=_round_up((taps + 15) // 16 + 5, 4),
         list_words=lists * rows + 3 * LIST_PADDING,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from picobnn.trainer.models import Network
-    from picobnn.trainer.pruning import PruningMethod
+    from picobnn.trainer.pruning import PruningMethod, Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         network,
         make_method(config),
         pruning.PruningSettings(rate=config.prune.rate, rounds=config.prune.rounds),
-        pruning.training_batches(dataset, batch_size=config.train.batch_size, seed=config.prune.seed),
+        pruning.training_on(dataset, options),
         pruning.retrain_with(dataset, options),
     )
     pruned = as_network(small)
@@ -94,7 +94,7 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
     return outcome
 
 
-def make_method(config: Config) -> PruningMethod:
+def make_method(config: Config) -> PruningMethod[Quota]:
     """The configured ranking."""
     from picobnn.trainer.pruning import FilterScale, LossSensitivity, RandomFilters
 

@@ -16,11 +16,11 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.checkpoint import read_checkpoint, restore_model
 from picobnn.trainer.data import Dataset, load_dataset
 from picobnn.trainer.evaluate import evaluate, images_tensor, predict
-from picobnn.trainer.fit import EpochRecord, FitOptions, FitResult, fit, metrics_writer, seed_everything
+from picobnn.trainer.fit import EpochRecord, FitOptions, FitResult, StepRecord, fit, metrics_writer, seed_everything
 from picobnn.trainer.layers import BinaryWeightLayer
 from picobnn.trainer.models import Network, build_model
 from picobnn.trainer.schedule import learning_rate_at
-from picobnn.trainer.step import EXECUTIONS, Execution, MemoryFormat, Precision
+from picobnn.trainer.step import EXECUTIONS, Execution, MemoryFormat, Precision, cross_entropy
 from picobnn.trainer.throughput import choose_execution, images_per_second, near_best
 
 _SMALL = {"widths": [8, 12, 12]}
@@ -106,7 +106,7 @@ def test_interrupted_in_the_first_epoch_leaves_a_valid_checkpoint(few: Dataset, 
     options = replace(_PINNED, epochs=1, checkpoint=path, resume=True)
     steps = 0
 
-    def interrupt(model: Network) -> None:
+    def interrupt(model: Network, place: StepRecord) -> None:
         nonlocal steps
         steps += 1
         if steps == 3:
@@ -119,6 +119,43 @@ def test_interrupted_in_the_first_epoch_leaves_a_valid_checkpoint(few: Dataset, 
     assert read_checkpoint(path).metadata["epoch"] == 0
     fit(model, few, options)
     assert _same(model.state_dict(), _train(few, replace(_PINNED, epochs=1))[0].state_dict())
+
+
+def test_frozen_parameters_stay_and_an_objective_replaces_the_loss(few: Dataset) -> None:
+    seed_everything(0)
+    model = build_model("digits_cnn", _SMALL)
+    model.layers.conv2.weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    places: list[StepRecord] = []
+
+    def half(network: torch.nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits = cross_entropy(network, images, labels)
+        return 0.5 * loss, logits
+
+    options = replace(_PINNED, epochs=2)
+    result = fit(model, few, options, objective=half, after_step=[lambda _, place: places.append(place)])
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == set(before) - {"layers.conv2.weight"}
+    assert [place.step for place in places] == list(range(places[0].steps))
+    assert places[-1].learning_rate == result.records[-1].learning_rate
+    seed_everything(0)
+    whole = fit(build_model("digits_cnn", _SMALL), few, replace(_PINNED, epochs=1), objective=cross_entropy)
+    seed_everything(0)
+    halved = fit(build_model("digits_cnn", _SMALL), few, replace(_PINNED, epochs=1), objective=half)
+    assert halved.records[0].loss < 0.6 * whole.records[0].loss
+
+
+def _zero(network: torch.nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    loss, logits = cross_entropy(network, images, labels)
+    return 0 * loss, logits
+
+
+def test_an_objective_is_not_resumed(few: Dataset, tmp_path: Path) -> None:
+    options = replace(_PINNED, epochs=1, checkpoint=tmp_path / "checkpoint.safetensors", resume=True)
+    with pytest.raises(PicobnnError) as caught:
+        fit(build_model("digits_cnn", _SMALL), few, options, objective=_zero)
+    assert caught.value.error_id is ErrorId.CONFIG_VALUE
+    assert not options.checkpoint.exists()
 
 
 def test_resume_refuses_another_run(few: Dataset, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from picobnn.trainer.pruning import (
     Quota,
     RandomFilters,
     Scope,
+    Training,
+    apply,
     choose_kept,
     find_filters,
     make_quota,
@@ -31,10 +33,15 @@ from picobnn.trainer.pruning import (
     retrain_with,
     set_masks,
     training_batches,
+    training_on,
 )
 from tests.support.random_networks import random_images, random_network
 
 METHODS = [LossSensitivity, FilterScale, RandomFilters]
+
+
+def _training(seed: int = 0, count: int = 2) -> Training:
+    return Training(_batches(seed, count))
 
 
 def _batches(seed: int = 0, count: int = 2):
@@ -109,13 +116,13 @@ def test_global_ranking_respects_the_floor():
 )
 def test_impossible_settings_are_refused(options):
     with pytest.raises(PicobnnError) as caught:
-        prune(_digits(), RandomFilters(), PruningSettings(**options), _batches())
+        prune(_digits(), RandomFilters(), PruningSettings(**options), _training())
     assert caught.value.error_id is ErrorId.PRUNING
 
 
 def test_no_images_are_refused():
     with pytest.raises(PicobnnError) as caught:
-        prune(_digits(), RandomFilters(), PruningSettings(0.3), [])
+        prune(_digits(), RandomFilters(), PruningSettings(0.3), Training([]))
     assert caught.value.error_id is ErrorId.PRUNING
 
 
@@ -124,7 +131,7 @@ def test_no_images_are_refused():
 def test_every_method_meets_the_rate_and_leaves_its_input_alone(method, scope):
     model = _digits()
     before = _state(model)
-    small, report = prune(model, method(), PruningSettings(0.35, scope=scope), _batches())
+    small, report = prune(model, method(), PruningSettings(0.35, scope=scope), _training())
     for key, value in before.items():
         assert torch.equal(model.state_dict()[key], value)
     total = sum(layer.total for layer in report.layers)
@@ -140,12 +147,13 @@ def test_every_method_meets_the_rate_and_leaves_its_input_alone(method, scope):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_prepare_masks_exactly_what_finish_removes(method):
+def test_run_masks_exactly_what_finish_removes(method):
     model = _digits(3)
     images = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8)
     pruner = method()
     filters = {group.name: group.filters for group in find_filters(model)}
-    pruner.prepare(model, make_quota(filters, filters, 0.4, Scope.LAYER, 1), _batches())
+    pruner.prepare(model)
+    pruner.run(model, make_quota(filters, filters, 0.4, Scope.LAYER, 1), _training())
     small, _ = pruner.finish(model)
     with torch.no_grad():
         assert torch.equal(model(images), small(images))
@@ -158,19 +166,19 @@ def test_rounds_reach_the_same_rate_and_retrain_between():
         rounds.append((number, model.config.widths))
         return model
 
-    small, report = prune(_digits(), FilterScale(), PruningSettings(0.35, rounds=3), _batches(), retrain)
+    small, report = prune(_digits(), FilterScale(), PruningSettings(0.35, rounds=3), _training(), retrain)
     assert [number for number, _ in rounds] == [1, 2, 3]
     assert rounds[0][1] > rounds[1][1] > rounds[2][1] == small.config.widths
     assert [layer.total for layer in report.layers] == [16, 32, 32]
     assert 0.35 <= report.filters_removed < 0.40
-    once, _ = prune(_digits(), FilterScale(), PruningSettings(0.35), _batches())
+    once, _ = prune(_digits(), FilterScale(), PruningSettings(0.35), _training())
     assert once.config.widths == small.config.widths
 
 
 def test_random_filters_follow_their_seed():
     def removed(seed):
         model = _digits()
-        RandomFilters(seed).prepare(model, Quota(20), _batches())
+        RandomFilters(seed).run(model, Quota(20), _training())
         return torch.cat([group.kept() for group in find_filters(model)])
 
     assert torch.equal(removed(1), removed(1))
@@ -182,7 +190,7 @@ def test_scale_removes_the_filters_with_small_weights():
     small_filters = [1, 4, 9]
     with torch.no_grad():
         model.layers.conv2.weight[small_filters] *= 0.01
-    FilterScale().prepare(model, Quota({"layers.conv2": 3}), _batches())
+    FilterScale().run(model, Quota({"layers.conv2": 3}), _training())
     assert (~find_filters(model)[1].kept()).nonzero().flatten().tolist() == small_filters
 
 
@@ -210,7 +218,7 @@ def test_hidden_dense_units_are_filters():
         if any(isinstance(group.layer, BinaryLinear) and group.filters > 4 for group in find_filters(candidate.model))
     )
     images = torch.from_numpy(random_images(1, net.input_shape, 4).transpose(0, 3, 1, 2).copy())
-    small, report = prune(net.model, RandomFilters(), PruningSettings(0.3), [(images, torch.zeros(4))])
+    small, report = prune(net.model, RandomFilters(), PruningSettings(0.3), Training([(images, torch.zeros(4))]))
     hidden = report.layers[-1]
     assert hidden.kept < hidden.total
     with torch.no_grad():
@@ -242,7 +250,7 @@ def test_digits_survive_pruning_and_a_checkpoint(tmp_path):
         model,
         LossSensitivity(),
         PruningSettings(0.35),
-        training_batches(dataset),
+        training_on(dataset, FitOptions(batch_size=64)),
         retrain_with(dataset, FitOptions(epochs=20, batch_size=64, seed=0, threads=1)),
     )
     assert report.filters_removed >= 0.35
@@ -257,6 +265,23 @@ def test_only_networks_are_retrained_with_fit():
     with pytest.raises(PicobnnError) as caught:
         retrain_with(load_dataset("digits"), FitOptions(epochs=1))(nn.Identity(), 1)
     assert caught.value.error_id is ErrorId.PRUNING
+
+
+def test_a_method_that_trains_needs_a_data_set():
+    for training, model in (
+        (_training(), _digits()),
+        (training_on(load_dataset("digits"), FitOptions()), nn.Identity()),
+    ):
+        with pytest.raises(PicobnnError) as caught:
+            training.fit(model)
+        assert caught.value.error_id is ErrorId.PRUNING
+
+
+def test_methods_combine_by_applying_one_after_the_other():
+    once, first = apply(_digits(), FilterScale(), Quota(10), _training())
+    twice, second = apply(once, RandomFilters(), Quota(10), _training())
+    assert sum(twice.config.widths) == sum(once.config.widths) - 10 == 60
+    assert first.then(second).filters_removed == 20 / 80
 
 
 def test_training_batches_are_training_images():

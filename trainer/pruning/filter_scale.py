@@ -12,8 +12,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from picobnn.trainer.pruning.method import Batches, RankingMethod
+from picobnn.trainer.pruning.method import RankingMethod
 from picobnn.trainer.pruning.structure import FilterGroup
+from picobnn.trainer.pruning.training import Batches
 
 
 class FilterScale(RankingMethod):

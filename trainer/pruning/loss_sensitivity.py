@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from picobnn.trainer.pruning.method import Batches, RankingMethod
+from picobnn.trainer.pruning.method import RankingMethod
 from picobnn.trainer.pruning.structure import FilterGroup, find_filters
+from picobnn.trainer.pruning.training import Batches
 
 
 class LossSensitivity(RankingMethod):

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a pruning method is, and the base of those that score filters once and remove the lowest.
 
-Invariant: after ``prepare`` the network's masks remove the filters of the quota; ``finish`` gives a compacted
-network whose eval integers equal those of the network handed to it. Called by ``schedule.prune``; one method per
-file beside this one.
+A method is one object for one pruning: ``prepare`` puts in what it marks or trains, ``run`` is its schedule, ``finish``
+takes out physically what it decided against. Invariant: the network that ``finish`` returns computes in eval mode the
+integers of the network handed to it. Called by ``schedule.apply`` and ``schedule.prune``; one method per file beside
+this one.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -20,21 +21,27 @@ from picobnn.trainer.pruning.masks import set_masks
 from picobnn.trainer.pruning.quota import Quota, choose_kept
 from picobnn.trainer.pruning.report import PrunedLayer, PruningReport
 from picobnn.trainer.pruning.structure import FilterGroup, count_macs, find_filters
+from picobnn.trainer.pruning.training import Batches, Training
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Training images uint8 (N, C, H, W) and labels int64 (N,); may be gone through more than once."""
+GoalT = TypeVar("GoalT", contravariant=True)
 
 
-class PruningMethod(Protocol):
-    """One round of pruning: mark filters, then take them out."""
+class PruningMethod(Protocol[GoalT]):
+    """One pruning. ``GoalT`` is what a method can be asked for: a :class:`Quota` of filters, a share of ones, None."""
 
     name: ClassVar[str]
 
-    def prepare(self, model: nn.Module, quota: Quota, batches: Batches) -> None:
-        """Set the network's masks so that the quota is met. May train; weights are its own business."""
+    def prepare(self, model: nn.Module) -> None:
+        """Put gates, weight values or masks into the network, in place. Trains nothing."""
+
+    def run(self, model: nn.Module, goal: GoalT, training: Training) -> None:
+        """The schedule: score or train until the goal is met. Afterwards the network holds every decision.
+
+        Raises PRUNING when the goal cannot be met, or when the method trains and ``training`` has no data set.
+        """
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
-        """The prepared network without the marked filters, and what was removed."""
+        """The network without what was decided against, and what was removed. ``model`` is not changed."""
 
 
 class RankingMethod(ABC):
@@ -46,9 +53,13 @@ class RankingMethod(ABC):
     def scores(self, model: nn.Module, groups: Sequence[FilterGroup], batches: Batches) -> dict[str, Tensor]:
         """Per layer float (filters,), larger is more worth keeping."""
 
-    def prepare(self, model: nn.Module, quota: Quota, batches: Batches) -> None:
-        self._image = first_image(batches)
-        set_masks(model, choose_kept(self.scores(model, find_filters(model), batches), quota))
+    def prepare(self, model: nn.Module) -> None:
+        """Nothing to put in: every layer has its masks. Clears them."""
+        set_masks(model, {})
+
+    def run(self, model: nn.Module, goal: Quota, training: Training) -> None:
+        self._image = first_image(training.batches)
+        set_masks(model, choose_kept(self.scores(model, find_filters(model), training.batches), goal))
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         return finish_masked(self.name, model, self._image)

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from picobnn.trainer.pruning.method import Batches, RankingMethod
+from picobnn.trainer.pruning.method import RankingMethod
 from picobnn.trainer.pruning.structure import FilterGroup
+from picobnn.trainer.pruning.training import Batches
 
 
 class RandomFilters(RankingMethod):

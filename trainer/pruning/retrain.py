@@ -1,38 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pruning needs of the trainer: training images to score filters on, and ``fit`` as the step between rounds.
-
-Invariant: only ``dataset.train`` is scored; validation and test images have no part in choosing filters. Called by
-the ``prune`` verb, the demo and ``bench/pruning.py``.
-"""
+"""``fit`` as the step between two rounds of pruning. Called by the ``prune`` verb and ``bench/pruning.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.data import Dataset
-from picobnn.trainer.evaluate import images_tensor
 from picobnn.trainer.fit import EpochCallback, FitOptions, fit
 from picobnn.trainer.models import Network
 from picobnn.trainer.pruning.schedule import Retrain
-
-SCORED_IMAGES = 2048
-
-
-def training_batches(
-    dataset: Dataset, *, images: int = SCORED_IMAGES, batch_size: int = 128, seed: int = 0
-) -> list[tuple[Tensor, Tensor]]:
-    """Random training images (N, C, H, W) uint8 with labels, ``images`` of them or all there are."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(dataset.train), generator=generator)[:images].numpy()
-    part = dataset.train.take(order)
-    return list(
-        zip(images_tensor(part.images).split(batch_size), torch.from_numpy(part.labels).split(batch_size), strict=True)
-    )
 
 
 def retrain_with(dataset: Dataset, options: FitOptions, *, on_epoch: Sequence[EpochCallback] = ()) -> Retrain:

@@ -4,10 +4,17 @@
 Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in which ``select.py`` asks.
 """
 
-from picobnn.codegen.strategies import direct, planes, rows, subset, xnor
+from picobnn.codegen.strategies import direct, planes, planes_paired, rows, subset, xnor
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
 
-STRATEGIES: tuple[Strategy, ...] = (direct.STRATEGY, xnor.STRATEGY, subset.STRATEGY, rows.STRATEGY, planes.STRATEGY)
+STRATEGIES: tuple[Strategy, ...] = (
+    direct.STRATEGY,
+    xnor.STRATEGY,
+    subset.STRATEGY,
+    rows.STRATEGY,
+    planes.STRATEGY,
+    planes_paired.STRATEGY,
+)
 
 __all__ = ["STRATEGIES", "CostTerm", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]
 

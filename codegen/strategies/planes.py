@@ -81,7 +81,7 @@ class PlanesStrategy:
         if classes > MAX_CLASSES:
             return Refusal(f"zero padding gives {classes} kinds of border, above {MAX_CLASSES}")
         refusal = refuse_conv2d(step, program)
-        if refusal is None and filter_tables(step, shape, _flips(step)[0]).groups > MAX_GROUPS:
+        if refusal is None and filter_tables(step, shape, split_flips(step)[0]).groups > MAX_GROUPS:
             return Refusal(f"a filter's list has more than {MAX_GROUPS} groups")
         return refusal
 
@@ -118,7 +118,7 @@ class PlanesStrategy:
         whole = columns == -(-shape.width // window.stride_x)
         pieces = 0 if whole else min(rows * columns, 32 * blocks) // columns + blocks
         classes = tap_classes(step, shape)
-        heads = filter_tables(step, shape, _flips(step)[0]).filters.reshape(-1, 2).astype(np.int64)
+        heads = filter_tables(step, shape, split_flips(step)[0]).filters.reshape(-1, 2).astype(np.int64)
         kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
         compares = sum(len(np.unique(kinds[first : first + 32])) for first in range(0, len(kinds), 32))
         phased = window.stride_y * window.stride_x > 1
@@ -141,7 +141,7 @@ class PlanesStrategy:
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         assert isinstance(step, BinaryConv2dStep)
         shape = program.tensors[step.input].shape
-        early, late = _flips(step)
+        early, late = split_flips(step)
         classes = tap_classes(step, shape)
         made = filter_tables(step, shape, early)
         tables = [Table("filters", "uint32_t", made.filters), Table("lists", "uint8_t", made.lists)]
@@ -200,7 +200,7 @@ def _has_pool(step: BinaryConv2dStep) -> bool:
     )
 
 
-def _flips(step: BinaryConv2dStep) -> tuple[BitArray, BitArray]:
+def split_flips(step: BinaryConv2dStep) -> tuple[BitArray, BitArray]:
     """Flips of the compare and flips behind the pool: with the pool on accumulators the flip comes last."""
     assert isinstance(step.epilogue, Threshold)
     flip = step.epilogue.flip

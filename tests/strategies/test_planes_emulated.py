@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strategy planes on emulated boards: its assembly equals the reference, at the same modelled cycles whatever the
-image."""
+"""Strategies planes and planes_paired on emulated boards: their assembly equals the reference, at the same modelled
+cycles whatever the image."""
 
 from __future__ import annotations
 
@@ -27,23 +27,30 @@ from tests.support.planes_layers import images, many_layers, plan_layers
 
 SLOW = pytest.mark.slow
 CASES = (
-    pytest.param("mps2-an386", Shape(9, 10, 5), id="m4-5"),
-    pytest.param("mps2-an386", Shape(8, 16, 33), id="m4-33", marks=SLOW),
-    pytest.param("mps2-an386", Shape(6, 6, 227), id="m4-227", marks=SLOW),
-    pytest.param("mps2-an385", Shape(8, 8, 64), id="m3-64"),
-    pytest.param("mps2-an505", Shape(7, 9, 113), id="m33-113", marks=SLOW),
-    pytest.param("mps2-an500", Shape(7, 9, 28), id="m7-28", marks=SLOW),
-    pytest.param("mps3-an547", Shape(7, 9, 14), id="m55-14", marks=SLOW),
+    pytest.param("planes", "mps2-an386", Shape(9, 10, 5), id="m4-5"),
+    pytest.param("planes", "mps2-an386", Shape(8, 16, 33), id="m4-33", marks=SLOW),
+    pytest.param("planes", "mps2-an386", Shape(6, 6, 227), id="m4-227", marks=SLOW),
+    pytest.param("planes", "mps2-an385", Shape(8, 8, 64), id="m3-64"),
+    pytest.param("planes", "mps2-an505", Shape(7, 9, 113), id="m33-113", marks=SLOW),
+    pytest.param("planes", "mps2-an500", Shape(7, 9, 28), id="m7-28", marks=SLOW),
+    pytest.param("planes", "mps3-an547", Shape(7, 9, 14), id="m55-14", marks=SLOW),
+    pytest.param("planes_paired", "mps2-an386", Shape(9, 10, 5), id="paired-m4-5"),
+    pytest.param("planes_paired", "mps2-an386", Shape(8, 16, 33), id="paired-m4-33", marks=SLOW),
+    pytest.param("planes_paired", "mps2-an386", Shape(6, 6, 227), id="paired-m4-227", marks=SLOW),
+    pytest.param("planes_paired", "mps2-an385", Shape(8, 8, 64), id="paired-m3-64", marks=SLOW),
+    pytest.param("planes_paired", "mps2-an505", Shape(7, 9, 113), id="paired-m33-113", marks=SLOW),
+    pytest.param("planes_paired", "mps2-an500", Shape(7, 9, 28), id="paired-m7-28", marks=SLOW),
+    pytest.param("planes_paired", "mps3-an547", Shape(7, 9, 14), id="paired-m55-14", marks=SLOW),
 )
 
 
 @needs_emulator
 @pytest.mark.qemu
-@pytest.mark.parametrize(("board_id", "shape"), CASES)
-def test_every_class_equals_the_reference(board_id: str, shape: Shape, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("strategy", "board_id", "shape"), CASES)
+def test_every_class_equals_the_reference(strategy: str, board_id: str, shape: Shape, tmp_path: Path) -> None:
     program, board = many_layers(shape), load_board(board_id)
     count = len(program.steps)
-    plan = plan_layers(program, board.target)
+    plan = plan_layers(program, board.target, strategy)
     built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     batch = images(program, 5)
     plugin = plugin_argument(build_plugin(tmp_path), tmp_path / "counts.txt")

@@ -149,9 +149,9 @@ def many_layers(shape: Shape) -> Program:
     return Program("layers", 128, tuple(tensors), tuple(steps))
 
 
-def plan_layers(program: Program, target: Target) -> Plan:
+def plan_layers(program: Program, target: Target, strategy: str = "planes") -> Plan:
     """The plan of :func:`many_layers`: the bits are transposed anew for every step, outputs do not overlap."""
-    planes, direct = find_strategy("planes"), find_strategy("direct")
+    planes, direct = find_strategy(strategy), find_strategy("direct")
     first, shape = program.steps[0], program.tensors[1].shape
     image = -(-program.input.shape.elements // 4) * 4
     bits = layout_bytes(Layout.CHANNEL_WORDS, shape)
@@ -168,7 +168,7 @@ def plan_layers(program: Program, target: Target) -> Plan:
         size = layout_bytes(Layout.PIXEL_PLANES, program.tensors[step.output].shape)
         scratch = planes.scratch_bytes(step, program, target)
         buffers.append(Buffer(step.output, Layout.PIXEL_PLANES, size, end, index, index))
-        steps.append(PlannedStep(index, "planes", scratch, end + size, Layout.PIXEL_PLANES, copied, copy))
+        steps.append(PlannedStep(index, strategy, scratch, end + size, Layout.PIXEL_PLANES, copied, copy))
         end += size + scratch
     return Plan(program, target.core, Kernels.AUTO, Optimize.SPEED, tuple(steps), tuple(buffers), end)
 

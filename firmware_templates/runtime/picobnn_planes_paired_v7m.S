@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT-0
+ * picobnn planes cores for two filters at a time, v7-M and v8-M mainline. Contracts and formats stand
+ * in picobnn_planes_paired.h; the adders are those of picobnn_planes_v7m.S.
+ *
+ * Identity: with b' = a ^ b, a' = a & ~b' and s' = s ^ b', the carry of s + a + b is
+ * a' | (b' & ~s'), so that a full adder is 5 instructions without a temporary. Two pairs (x, x ^ y)
+ * take 8 instructions together instead of 10 (Demenkov, Kojevnikov, Kulikov and Yaroslavtsev, 2010).
+ *
+ * Each couple is three lists: the words that both filters add, which bring the counters into a state
+ * that is kept, and from there those that only the first adds, then those that only the second adds.
+ *
+ * Registers in the list loop: r4-r7 counters of weight 1, 2, 4, 8; r0-r3, r10-r12 words; r8 list; r9
+ * window; lr list word 0, whose top byte counts the groups down. One word of weight 16 per group
+ * goes onto the stack. Then the low four bits are kept or compared, and r4-r9, r11, r12 become the
+ * counters of weight 16 and above, to which the stacked words are added.
+ *
+ * Cycles on Cortex-M4 (modelled): 115 per group of 16 words, 58 per group of 8, about 6.5 per
+ * stacked word, 3 per bit of the compare, about 90 per filter.
+ */
+#if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2
+
+    .syntax unified
+    .thumb
+
+/* The state behind the common list; then the pass, copied to the stack; and fields of the cores. */
+    .equ COMMON, 0
+    .equ COMMON_HIGH, 16
+    .equ START, 48
+    .equ START_HIGH, 64
+    .equ EVEN, 96
+    .equ FILTERS, 100
+    .equ LISTS, 104
+    .equ WORDS, 108
+    .equ OUTPUT, 112
+    .equ COUNT, 120
+    .equ LIMITS, 124
+    .equ LIMIT_STEP, 128
+    .equ CLASSES, 132
+    .equ CLASSES_END, 136
+    .equ CARRY, 140
+    .equ LOW_COUNTERS, 144
+    .equ CONSTANT, 144
+    .equ FRAME_BYTES, 160
+
+/* s += a + b; the carry is in a; b is lost. 5 cycles. */
+    .macro full_adder s, a, b
+    eors    \b, \b, \a
+    bics    \a, \a, \b
+    eors    \s, \s, \b
+    bics    \b, \b, \s
+    orrs    \a, \a, \b
+    .endm
+
+/* Four words to the counters ones and twos; the carry is in a. 15 cycles. */
+    .macro add_four ones, twos, a, b, c, d
+    full_adder \ones, \a, \b
+    full_adder \ones, \c, \d
+    full_adder \twos, \a, \c
+    .endm
+
+/* Two pairs (x, x ^ y) at once: sum += x1 + y1 + x2 + y2; the two carries (u, u ^ v) are in (p1, x1);
+ * x2 and p2 are lost. 8 cycles. */
+    .macro double_adder sum, x1, p1, x2, p2
+    eors    \x1, \x1, \sum
+    orrs    \x1, \x1, \p1
+    eors    \p1, \p1, \sum
+    eors    \x2, \x2, \p1
+    eor     \sum, \p1, \p2
+    bics    \x2, \x2, \p2
+    eors    \p1, \p1, \x1
+    eors    \x1, \x1, \x2
+    .endm
+
+/* One pair: sum += x + y; the carry is in x; p is lost. 4 cycles. */
+    .macro pair_adder sum, x, p
+    eors    \x, \x, \sum
+    orrs    \x, \x, \p
+    eors    \sum, \sum, \p
+    eors    \x, \x, \sum
+    .endm
+
+/* Four words to the counter of weight 1; the pair of carries is in (b, a). 10 cycles. */
+    .macro add_words a, b, c, d
+    eors    \b, \b, \a
+    eors    \d, \d, \c
+    double_adder r4, \a, \b, \c, \d
+    .endm
+
+/* The words of four list entries. d may be entries. 9 cycles. */
+    .macro load_four a, b, c, d, entries
+    uxtb    \a, \entries
+    uxtb    \b, \entries, ror #8
+    uxtb    \c, \entries, ror #16
+    lsr     \d, \entries, #24
+    ldr     \a, [r9, \a, lsl #2]
+    ldr     \b, [r9, \b, lsl #2]
+    ldr     \c, [r9, \c, lsl #2]
+    ldr     \d, [r9, \d, lsl #2]
+    .endm
+
+/* Adds a word to the counters in the order of the arguments. Loses r0 and r1. */
+    .macro ripple word, other, first, rest:vararg
+    .ifb \rest
+    .ifnb \first
+    eors    \first, \first, \word
+    .endif
+    .else
+    and     \other, \first, \word
+    eors    \first, \first, \word
+    ripple  \other, \word, \rest
+    .endif
+    .endm
+
+/* One bit of the compare: r1 is the carry, bit 0 of `bits` that of the constant. 3 cycles. */
+    .macro compare_bit bits, counter
+    lsrs    \bits, \bits, #1
+    ite     cs
+    orrcs   r1, r1, \counter
+    andcc   r1, r1, \counter
+    .endm
+
+    .macro compare_bits bits, counter, rest:vararg
+    .ifb \rest
+    rsbs    \bits, \bits, #0
+    eors    r1, r1, \bits
+    eors    r1, r1, \counter
+    .else
+    compare_bit \bits, \counter
+    compare_bits \bits, \rest
+    .endif
+    .endm
+
+/* Takes all stacked words below the frame, r12, off the stack and adds them to r4 and so on, which
+ * stand `source` bytes into the frame. s5 and s6: the counters from weight 32 and 64 on, s7 from 128 on. */
+    .macro add_stacked source, high, s5, s6, s7:vararg
+    mov     r0, sp
+    sub     lr, r12, r0
+    lsl     lr, lr, #22
+    add     r0, r12, #\source
+    ldm     r0, {\high}
+    b       61f
+
+    .balign 4
+60: /* 8 stacked words */
+    pop     {r0-r3}
+    add_four r4, r5, r0, r1, r2, r3
+    ldm     sp!, {r1, r2, r3, r10}
+    add_four r4, r5, r1, r2, r3, r10
+    full_adder r6, r0, r1
+    ripple  r0, r1, \s7
+61:
+    subs    lr, lr, #0x08000000
+    bcs     60b
+
+    tst     lr, #0x04000000
+    beq     62f
+    pop     {r0-r3}
+    add_four r4, r5, r0, r1, r2, r3
+    ripple  r0, r1, \s6
+62:
+    tst     lr, #0x02000000
+    beq     63f
+    pop     {r0, r1}
+    full_adder r4, r0, r1
+    ripple  r0, r1, \s5
+63:
+    tst     lr, #0x01000000
+    beq     64f
+    pop     {r0}
+    ripple  r0, r1, r4, \s5
+64:
+    .endm
+
+/* high: the counters of weight 16 and above. */
+    .macro core name, bits, has_classes, high, s5, s6, s7:vararg
+    .section .text.picobnn_hot.\name, "ax", %progbits
+    .global \name
+    .type   \name, %function
+    .balign 4
+    .thumb_func
+\name:
+    push    {r4-r11, lr}
+    sub     sp, sp, #FRAME_BYTES
+    add     r1, sp, #START
+    ldm     r0!, {r2-r9}
+    stm     r1!, {r2-r9}
+    ldm     r0!, {r2-r9}
+    stm     r1!, {r2-r9}
+    ldm     r0!, {r2-r8}
+    stm     r1!, {r2-r8}
+    ldr     r0, [sp, #FILTERS]
+    ldr     r1, [sp, #COUNT]
+    subs    r0, r0, #8
+    adds    r1, r1, #1
+    bic     r1, r1, #1
+    str     r1, [sp, #COUNT]
+
+10: /* the words of both filters; r0: 8 bytes in front of the couple */
+    ldr     r8, [sp, #LISTS]
+    ldr     r9, [sp, #WORDS]
+    ldrd    lr, r12, [r0, #8]!
+    str     r0, [sp, #FILTERS]
+    add     r1, sp, #START
+    asr     r12, r12, #16
+    ldm     r1, {r4-r7}
+    add     r9, r9, r12, lsl #2
+    b       20f
+
+11: /* the words of one filter; r0: 12 bytes in front of its list words */
+    ldr     r8, [sp, #LISTS]
+    ldr     r9, [sp, #WORDS]
+    ldrd    lr, r12, [r0, #12]!
+    str     r0, [sp, #FILTERS]
+    asr     r12, r12, #16
+    add     r9, r9, r12, lsl #2
+    ldm     sp, {r4-r7}
+
+    .balign 4
+20: /* 16 list entries */
+    ldr     r3, [r8], #16
+    load_four r0, r1, r2, r3, r3
+    ldr     r11, [r8, #-12]
+    add_words r0, r1, r2, r3
+    load_four r2, r3, r10, r11, r11
+    ldr     r12, [r8, #-8]
+    add_words r2, r3, r10, r11
+    double_adder r5, r1, r0, r3, r2
+    pair_adder r6, r0, r1
+    load_four r1, r2, r3, r10, r12
+    ldr     r12, [r8, #-4]
+    add_words r1, r2, r3, r10
+    load_four r3, r10, r11, r12, r12
+    add_words r3, r10, r11, r12
+    double_adder r5, r2, r1, r10, r3
+    pair_adder r6, r1, r2
+    full_adder r7, r0, r1
+    str     r0, [sp, #-4]!
+#if defined(__ARM_FEATURE_DSP)
+    uxtah   r9, r9, lr
+#else
+    uxth    r1, lr
+    add     r9, r9, r1
+#endif
+    subs    lr, lr, #0x01000000
+    bcs     20b
+
+    ubfx    r12, lr, #16, #8
+    add     r12, sp, r12, lsl #2
+    ldr     r0, [r12, #FILTERS]
+    ldr     lr, [r0, #4]
+    tst     lr, #0x8000
+    beq     30f
+    ldr     r3, [r8], #8
+    load_four r0, r1, r2, r3, r3
+    ldr     r11, [r8, #-4]
+    add_words r0, r1, r2, r3
+    load_four r2, r3, r10, r11, r11
+    add_words r2, r3, r10, r11
+    double_adder r5, r1, r0, r3, r2
+    pair_adder r6, r0, r1
+    and     r1, r7, r0
+    eors    r7, r7, r0
+    str     r1, [sp, #-4]!
+
+30: /* r12: the frame above the stacked words */
+    str     r8, [r12, #LISTS]
+    tst     lr, #0x4000
+    beq     31f
+    stm     r12, {r4-r7}
+    add_stacked START_HIGH, "\high", "\s5", "\s6", \s7
+    ldr     r0, [sp, #FILTERS]
+    add     r1, sp, #COMMON_HIGH
+    stm     r1, {\high}
+    b       11b
+
+31: /* low bits */
+    .if \has_classes
+    add     r1, r12, #LOW_COUNTERS
+    stm     r1, {r4-r7}
+    .else
+    ldr     r1, [r12, #EVEN]
+    lsrs    r2, lr, #1
+    it      cc
+    mvncc   r1, #0
+    compare_bit r2, r4
+    compare_bit r2, r5
+    compare_bit r2, r6
+    compare_bit r2, r7
+    str     r1, [r12, #CARRY]
+    str     r2, [r12, #CONSTANT]
+    .endif
+    add_stacked COMMON_HIGH, "\high", "\s5", "\s6", \s7
+    .if \has_classes
+    ldr     r3, [sp, #CLASSES]
+    ldr     r10, [sp, #LIMITS]
+    mov     lr, #0
+50: /* one class of pixels */
+    ldr     r2, [r3], #4
+    ldr     r1, [sp, #EVEN]
+    ldrh    r0, [r10, r2]
+    lsrs    r0, r0, #1
+    it      cc
+    mvncc   r1, #0
+    ldr     r2, [sp, #LOW_COUNTERS]
+    compare_bit r0, r2
+    ldr     r2, [sp, #LOW_COUNTERS + 4]
+    compare_bit r0, r2
+    ldr     r2, [sp, #LOW_COUNTERS + 8]
+    compare_bit r0, r2
+    ldr     r2, [sp, #LOW_COUNTERS + 12]
+    compare_bit r0, r2
+    compare_bits r0, r4, \s5
+    ldr     r2, [r3], #4
+    ldr     r0, [sp, #CLASSES_END]
+    ands    r1, r1, r2
+    orr     lr, lr, r1
+    cmp     r3, r0
+    bne     50b
+    ldr     r0, [sp, #LIMIT_STEP]
+    mov     r1, lr
+    add     r10, r10, r0
+    str     r10, [sp, #LIMITS]
+    .else
+    ldr     r0, [sp, #CONSTANT]
+    ldr     r1, [sp, #CARRY]
+    ubfx    r0, r0, #0, #(\bits - 4)
+    compare_bits r0, r4, \s5
+    .endif
+
+    ldr     r0, [sp, #FILTERS]
+    ldr     r2, [sp, #OUTPUT]
+    ldr     r10, [sp, #COUNT]
+    ldr     r3, [r0, #-4]
+    subs    r10, r10, #1
+    str     r10, [sp, #COUNT]
+    str     r1, [r2, r3]
+    lsls    r1, r10, #31
+    bne     11b
+    cmp     r10, #0
+    bne     10b
+
+    add     sp, sp, #FRAME_BYTES
+    pop     {r4-r11, pc}
+    .size   \name, . - \name
+    .endm
+
+    .macro cores kind, has_classes
+    core picobnn_planes_paired_\kind\()_7, 7, \has_classes, "r4-r6", "r5, r6", "r6"
+    core picobnn_planes_paired_\kind\()_8, 8, \has_classes, "r4-r7", "r5, r6, r7", "r6, r7", r7
+    core picobnn_planes_paired_\kind\()_9, 9, \has_classes, "r4-r8", "r5, r6, r7, r8", "r6, r7, r8", r7, r8
+    core picobnn_planes_paired_\kind\()_10, 10, \has_classes, "r4-r9", "r5, r6, r7, r8, r9", \
+        "r6, r7, r8, r9", r7, r8, r9
+    core picobnn_planes_paired_\kind\()_11, 11, \has_classes, "r4-r9, r11", "r5, r6, r7, r8, r9, r11", \
+        "r6, r7, r8, r9, r11", r7, r8, r9, r11
+    core picobnn_planes_paired_\kind\()_12, 12, \has_classes, "r4-r9, r11-r12", \
+        "r5, r6, r7, r8, r9, r11, r12", "r6, r7, r8, r9, r11, r12", r7, r8, r9, r11, r12
+    .endm
+
+    cores core, 0
+    cores classes, 1
+
+#endif

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -16,16 +14,14 @@ from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.strategies import find_strategy
-from picobnn.codegen.targets import find_core, load_board
+from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import Shape
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_compiler, needs_emulator
+from tests.support.firmware import build_project, needs_emulator
 from tests.support.rows_layers import CONVOLUTIONS, EXTREMES, chain, chain_images, forced_rows
 
-RUNTIME = Path(__file__).parents[2] / "firmware_templates" / "runtime"
 BOARDS = (
     pytest.param("mps2-an386", id="m4"),
     pytest.param("mps2-an385", id="m3", marks=pytest.mark.slow),
@@ -49,20 +45,3 @@ def test_every_shape_class_equals_the_reference(board_id: str, tmp_path: Path) -
     for index, trace in enumerate(traces):
         crcs = [zlib.crc32(store_tensor(output[index], Layout.CHANNEL_WORDS)) for output in expected]
         assert [row.crc for row in trace] == crcs, f"image {index}"
-
-
-@needs_compiler
-@pytest.mark.parametrize("core", ["m0", "m0plus"])
-def test_v6m_code_has_no_wide_instructions_but_calls(core: str, tmp_path: Path) -> None:
-    flags = [*find_core(core).compiler_flags, "-O2", "-std=c99", "-ffreestanding", "-I", str(RUNTIME)]
-    for name in find_strategy("rows").runtime_files(find_core(core)):
-        if name.endswith(".h"):
-            continue
-        target = tmp_path / f"{name}.o"
-        subprocess.run(["arm-none-eabi-gcc", *flags, "-c", str(RUNTIME / name), "-o", str(target)], check=True)
-        listing = subprocess.run(
-            ["arm-none-eabi-objdump", "-d", "--no-addresses", str(target)], check=True, capture_output=True, text=True
-        ).stdout
-        wide = re.findall(r"^\s+[0-9a-f]{4} [0-9a-f]{4}\s+(\S+)", listing, re.MULTILINE)
-        assert {*wide} <= {"bl", "msr", "mrs", "dmb", "dsb", "isb"}, name
-        assert ("v7m" in name) == (re.search(r"^\s+[0-9a-f]{4}", listing, re.MULTILINE) is None)

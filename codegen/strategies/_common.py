@@ -171,3 +171,10 @@ def input_density(step: Step, program: Program) -> float:
     """Share of set bits of the step's input over the golden vectors; one half where the program does not say."""
     found = next((density for density in program.statistics if density.tensor == step.input), None)
     return 0.5 if found is None else found.ones / found.total
+
+
+def is_pointwise(step: BinaryConv2dStep, program: Program) -> bool:
+    """Whether a kernel may read the map in place: a 1x1 window on every pixel, no pool."""
+    window, shape = step.window, program.tensors[step.input].shape
+    size = window.output_size(shape.height, shape.width)
+    return step.pool is None and window.height * window.width == 1 and size == (shape.height, shape.width)

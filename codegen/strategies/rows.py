@@ -23,6 +23,7 @@ from picobnn.codegen.strategies._common import (
     fan_in,
     flip_tables,
     input_density,
+    is_pointwise,
     is_ternary,
     refuse_conv2d,
     shape_numbers,
@@ -110,10 +111,11 @@ class RowsStrategy:
             carries = calls * math.ceil(added / max(calls, 1) / 128)
             counts.append((listed, added, carries))
         (listed, added, carries), worst = counts
+        is_simple = isinstance(step, BinaryConv2dStep) and is_pointwise(step, program)
         return (
             CostTerm.always("call", 1),
             CostTerm.always("map_word", shape.height * shape.width * pixel_words),
-            CostTerm.always("column", walk.columns),
+            CostTerm.always("column", 0 if is_simple else walk.columns),
             CostTerm.always("list_word", walk.listed_pixels * pixel_words),
             CostTerm("listed", listed, worst[0]),
             CostTerm.always("position", walk.positions),

@@ -18,6 +18,7 @@ from picobnn.codegen.strategies._common import (
     fan_in,
     filter_words,
     flip_tables,
+    is_pointwise,
     is_ternary,
     output_layout,
     packed_filters,
@@ -92,7 +93,7 @@ class XnorStrategy:
             patches = 1 if self.scratch_bytes(step, program, target) else 0
         is_whole = shape.channels % 32 == 0
         gathered = patches * pixels * ((shape.channels + 31) // 32)
-        if not isinstance(step.epilogue, Scale) and isinstance(step, BinaryConv2dStep) and _is_pointwise(step, program):
+        if not isinstance(step.epilogue, Scale) and isinstance(step, BinaryConv2dStep) and is_pointwise(step, program):
             patches = gathered = height = 0
         # Sums take the loop for any number of words, and a patch that sees zero padding takes it twice.
         single = 0 if isinstance(step.epilogue, Scale) else (positions - border) * filters
@@ -174,13 +175,6 @@ def _loop(words: int) -> str:
     if words < 9:
         return "few"
     return "18" if words % 18 == 0 else "any"
-
-
-def _is_pointwise(step: BinaryConv2dStep, program: Program) -> bool:
-    """Whether the kernel reads the map in place: a 1x1 window on every pixel, no pool."""
-    window, shape = step.window, program.tensors[step.input].shape
-    size = window.output_size(shape.height, shape.width)
-    return step.pool is None and window.height * window.width == 1 and size == (shape.height, shape.width)
 
 
 def _patches(step: Step) -> int:

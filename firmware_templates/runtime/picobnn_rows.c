@@ -110,25 +110,37 @@ PICOBNN_INLINE void set_segment(uint32_t *segment, const uint32_t *memory, const
     segment[2] = rows;
 }
 
+/* Runs `count` dense layers of the same weights, over `pixels` pixels each, that stand one behind
+ * the other. */
+static PICOBNN_NOINLINE void run_dense(const picobnn_rows_filters *filters, uint32_t count,
+                                       uint32_t pixels, uint32_t channels, const uint32_t *input,
+                                       uint32_t *output, uint32_t *scratch)
+{
+    const picobnn_rows_selector select = make_selector(filters, input, count * pixels, channels);
+    picobnn_rows_job job = make_job(filters, scratch, select.flip);
+    uint32_t *list = job.carries + filters->carry_words;
+
+    scratch[3] = 0u;
+    job.words = output;
+    for (; count != 0u; --count) {
+        uint32_t *end = picobnn_rows_list(list, input, pixels, 0u, &select);
+
+        pad_list(end, 4u * filters->segment_rows);
+        set_segment(scratch, scratch, list, end, 0u);
+        job.addend = 0u - (uint32_t)(end - list);
+        picobnn_rows_add(&job);
+        if (filters->flips != NULL) {
+            picobnn_flip_words(job.words, filters->flips, filters->groups);
+        }
+        input += pixels * ((channels + 31u) / 32u);
+        job.words += filters->groups;
+    }
+}
+
 void picobnn_rows_dense_bits(const picobnn_rows_dense_layer *layer, const uint32_t *input,
                              uint32_t *output, uint32_t *scratch)
 {
-    const picobnn_rows_filters *filters = &layer->filters;
-    const picobnn_rows_selector select =
-        make_selector(filters, input, layer->pixels, layer->channels);
-    picobnn_rows_job job = make_job(filters, scratch, select.flip);
-    uint32_t *list = job.carries + filters->carry_words;
-    uint32_t *end = picobnn_rows_list(list, input, layer->pixels, 0u, &select);
-
-    pad_list(end, 4u * filters->segment_rows);
-    set_segment(scratch, scratch, list, end, 0u);
-    scratch[3] = 0u;
-    job.addend = 0u - (uint32_t)(end - list);
-    job.words = output;
-    picobnn_rows_add(&job);
-    if (filters->flips != NULL) {
-        picobnn_flip_words(output, filters->flips, filters->groups);
-    }
+    run_dense(&layer->filters, 1u, layer->pixels, layer->channels, input, output, scratch);
 }
 
 /* The lists of the columns under the window, for one row of positions. Columns count from the left
@@ -326,6 +338,16 @@ static void add_row(const picobnn_rows_conv2d_layer *layer, window *view, picobn
     job->words = words;
 }
 
+/* A 1x1 window that visits every pixel once, without a pool: every pixel is the input of a dense
+ * layer. */
+PICOBNN_INLINE uint32_t is_pointwise(const picobnn_conv2d_shape *shape)
+{
+    return shape->kernel_height == 1u && shape->kernel_width == 1u && shape->pool_height == 1u &&
+           shape->pool_width == 1u && shape->out_height == shape->in_height &&
+           shape->out_width == shape->in_width && shape->map_height == shape->in_height &&
+           shape->map_width == shape->in_width && shape->pad_top == 0u && shape->pad_left == 0u;
+}
+
 void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint32_t *input,
                               uint32_t *output, uint32_t *scratch)
 {
@@ -338,6 +360,11 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
     window view;
     int32_t pool_top = -(int32_t)shape->pool_pad_top;
 
+    if (filters->final_flips == NULL && is_pointwise(shape)) {
+        run_dense(filters, (uint32_t)shape->in_height * shape->in_width, 1u, shape->in_channels,
+                  input, output, scratch);
+        return;
+    }
     view.select = make_selector(filters, input, (uint32_t)shape->in_height * shape->in_width,
                                 shape->in_channels);
     view.select.gap_bytes = 4u * (shape->in_width - 1u) * pixel_words;

@@ -73,6 +73,18 @@ static uint32_t random_word(void)
     return state;
 }
 
+/* The loop that the code generator would name. */
+static picobnn_xnor_compare *loop_for(uint32_t words)
+{
+    if (words <= 8u) {
+        return words == 2u ? picobnn_xnor_compare_2 : picobnn_xnor_compare_few;
+    }
+    if (words % 18u == 0u) {
+        return picobnn_xnor_compare_18;
+    }
+    return words == 9u ? picobnn_xnor_compare_9 : picobnn_xnor_compare_any;
+}
+
 /* Dense layers of 1 to 40 words against the slow count; exact heap blocks, so that a sanitizer sees
  * every access outside. */
 static void test_dense_of_every_length(void)
@@ -105,6 +117,7 @@ static void test_dense_of_every_length(void)
         layer.filters.words = words;
         layer.filters.taps = 32u * words;
         layer.filters.weights = weights;
+        layer.filters.compare = loop_for(words);
         layer.filters.limits = limits;
         picobnn_xnor_dense_bits(&layer, input, output, NULL);
         for (i = 0u; i < FILTERS; ++i) {

@@ -4,7 +4,7 @@
 Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in which ``select.py`` asks.
 """
 
-from picobnn.codegen.strategies import direct, planes, planes_paired, rows, subset, xnor
+from picobnn.codegen.strategies import direct, planes, planes_mve, planes_paired, rows, subset, xnor
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
 
 STRATEGIES: tuple[Strategy, ...] = (
@@ -14,6 +14,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     rows.STRATEGY,
     planes.STRATEGY,
     planes_paired.STRATEGY,
+    planes_mve.STRATEGY,
 )
 
 __all__ = ["STRATEGIES", "CostTerm", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]

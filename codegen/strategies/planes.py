@@ -101,7 +101,7 @@ class PlanesStrategy:
             phases = window.stride_y * window.stride_x
             height, width = -(-shape.height // window.stride_y), -(-shape.width // window.stride_x)
             size += layout_bytes(Layout.PIXEL_PLANES, Shape(height, width, shape.channels)) * phases
-        if _has_pool(step):
+        if has_pool(step):
             rows, columns = window.output_size(shape.height, shape.width)
             size += layout_bytes(Layout.PIXEL_PLANES, Shape(rows, columns, len(step.weights)))
         return size
@@ -123,7 +123,7 @@ class PlanesStrategy:
         compares = sum(len(np.unique(kinds[first : first + 32])) for first in range(0, len(kinds), 32))
         phased = window.stride_y * window.stride_x > 1
         output = program.tensors[step.output].shape
-        pool = step.pool.window if step.pool is not None and _has_pool(step) else None
+        pool = step.pool.window if step.pool is not None and has_pool(step) else None
         return (
             CostTerm.always("call", 1),
             CostTerm.always("tap", blocks * taps),
@@ -190,7 +190,8 @@ class PlanesStrategy:
         )
 
 
-def _has_pool(step: BinaryConv2dStep) -> bool:
+def has_pool(step: BinaryConv2dStep) -> bool:
+    """Whether a pool with more than one position or a stride follows."""
     pool = step.pool
     return pool is not None and (pool.window.height, pool.window.width, pool.window.stride_y, pool.window.stride_x) != (
         1,
@@ -205,7 +206,7 @@ def split_flips(step: BinaryConv2dStep) -> tuple[BitArray, BitArray]:
     assert isinstance(step.epilogue, Threshold)
     flip = step.epilogue.flip
     none = np.zeros_like(flip)
-    last = step.pool is not None and step.pool.stage is PoolStage.ACC and _has_pool(step)
+    last = step.pool is not None and step.pool.stage is PoolStage.ACC and has_pool(step)
     return (none, flip) if last else (flip, none)
 
 

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy ``planes_mve``: binary convolutions on cores with vectors, 128 lanes at a time.
+
+The method is that of ``planes``. A vector is 128 pixels of one filter, or 64 pixels of two filters where a map has no
+128. Flash: lists of 16-bit offsets, about 7.7 bits per weight, and per filter and class of border 2 bytes per bit of a
+counter (half of that with two filters). Scratch: 16 or 8 bytes per tap, with strides the input once more, with a pool
+the map before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from picobnn.codegen.pack import pack_words
+from picobnn.codegen.plan import Layout, layout_bytes
+from picobnn.codegen.program import BinaryConv2dStep, Program, Step
+from picobnn.codegen.strategies._common import fan_in, is_ternary, refuse_conv2d, shape_numbers
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._planes_mve_tables import (
+    GROUP,
+    MAX_WORDS,
+    PADDING_CARRIES,
+    PARTS,
+    block_words,
+    form_of,
+    unit_tables,
+)
+from picobnn.codegen.strategies._planes_tables import MAX_COUNTER_BITS, counter_bits, tap_classes
+from picobnn.codegen.strategies.planes import MAX_CLASSES, MAX_STRIDE, has_pool, split_flips
+from picobnn.codegen.strategies.planes import RUNTIME_FILES as SCALAR_FILES
+from picobnn.codegen.targets import InstructionSet, Target
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, Scale, Shape
+
+RUNTIME_FILES = (
+    *SCALAR_FILES,
+    "picobnn_planes_mve.h",
+    "picobnn_planes_mve.c",
+    "picobnn_planes_mve_core.c",
+    "picobnn_planes_mve.S",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanesMveStrategy:
+    """See the module."""
+
+    name: str = "planes_mve"
+    header: str = "picobnn_planes_mve.h"
+    packed_weights: bool = False
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
+        if not isinstance(step, BinaryConv2dStep):
+            return Refusal("only binary convolutions have planes of pixels")
+        if target.isa is not InstructionSet.MVE:
+            return Refusal("the core has no vectors")
+        if step.domain != PLUS_MINUS_ONE:
+            return Refusal("only weights of -1 and +1 are selected as lists")
+        if is_ternary(step):
+            return Refusal("some weights are removed; only whole filters are selected as lists")
+        if step.groups != 1:
+            return Refusal(f"{step.groups} groups; only ungrouped convolutions are gathered")
+        if isinstance(step.epilogue, Scale):
+            return Refusal("a scale needs sums, the counters only give signs")
+        stride = max(step.window.stride_y, step.window.stride_x)
+        if stride > MAX_STRIDE:
+            return Refusal(f"a stride of {stride} is above {MAX_STRIDE}")
+        if counter_bits(fan_in(step)) > MAX_COUNTER_BITS or block_words(step) > MAX_WORDS:
+            return Refusal(f"{fan_in(step)} weights per filter need more than {MAX_WORDS} words")
+        classes = len(tap_classes(step, program.tensors[step.input].shape).inside)
+        if classes > MAX_CLASSES:
+            return Refusal(f"zero padding gives {classes} kinds of border, above {MAX_CLASSES}")
+        return refuse_conv2d(step, program)
+
+    def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.PIXEL_PLANES
+
+    def output_layout(self, step: Step) -> Layout:  # noqa: ARG002
+        return Layout.PIXEL_PLANES
+
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
+        assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
+        window, shape = step.window, program.tensors[step.input].shape
+        words, parts = block_words(step), form_of(step, shape).parts
+        counted = words + _round_up(words // 16, 16)
+        classes = min(len(tap_classes(step, shape).inside), 32 * parts)
+        size = 4 * (words * parts + max(counted, PARTS * _carry_vectors(step, shape)) + 5 * classes)
+        phases = window.stride_y * window.stride_x
+        if phases > 1:
+            height, width = -(-shape.height // window.stride_y), -(-shape.width // window.stride_x)
+            size += layout_bytes(Layout.PIXEL_PLANES, Shape(height, width, shape.channels)) * phases
+        if has_pool(step):
+            rows, columns = window.output_size(shape.height, shape.width)
+            size += layout_bytes(Layout.PIXEL_PLANES, Shape(rows, columns, len(step.weights)))
+        return size
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        """Per part of a block: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
+        piece; ``counted``: groups of 16 words counted. Per block: ``unit``; ``group_1``, ``group_2``: groups of 8
+        additions of one and of two filters; ``carries``: eights of carries; ``compared``: bits compared. ``phase``,
+        ``pooled``: rows split and pooled."""
+        assert isinstance(step, BinaryConv2dStep)
+        window, shape = step.window, program.tensors[step.input].shape
+        rows, columns = window.output_size(shape.height, shape.width)
+        form, taps = form_of(step, shape), window.height * window.width
+        blocks, units = form.blocks(rows * columns), form.units(len(step.weights))
+        gathered, placed = -(-rows * columns // 32), blocks * form.parts
+        whole = columns == -(-shape.width // window.stride_x)
+        pieces = 0 if whole else rows + gathered
+        classes = tap_classes(step, shape)
+        kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
+        lanes = 32 * form.parts
+        compares = sum(len(np.unique(kinds[first : first + lanes])) for first in range(0, len(kinds), lanes))
+        groups = unit_tables(step, shape, split_flips(step)[0]).groups
+        output = program.tensors[step.output].shape
+        pool = step.pool.window if step.pool is not None and has_pool(step) else None
+        added = blocks * int(groups.sum())
+        return (
+            CostTerm.always("call", 1),
+            CostTerm.always("tap", gathered * taps),
+            CostTerm.always("word", gathered * taps * shape.channels),
+            CostTerm.always("piece", pieces * taps * shape.channels),
+            CostTerm.always("counted", placed * block_words(step) // 16),
+            CostTerm.always("unit", blocks * units),
+            CostTerm.always("group_1", added if form.filters == 1 else 0),
+            CostTerm.always("group_2", added if form.filters == 2 else 0),
+            CostTerm.always("carries", blocks * int((-(-groups // GROUP)).sum())),
+            CostTerm.always("compared", units * compares * counter_bits(fan_in(step))),
+            CostTerm.always("classified", rows * columns if len(classes.inside) > 1 else 0),
+            CostTerm.always(
+                "phase", shape.channels * shape.height * window.stride_x * (window.stride_y * window.stride_x > 1)
+            ),
+            CostTerm.always(
+                "pooled", len(step.weights) * output.height * pool.height * pool.width if pool is not None else 0
+            ),
+        )
+
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
+        assert isinstance(step, BinaryConv2dStep)
+        shape = program.tensors[step.input].shape
+        early, late = split_flips(step)
+        classes, made = tap_classes(step, shape), unit_tables(step, shape, early)
+        tables = [Table("lists", "uint32_t", made.lists), Table("limits", "uint16_t", made.limits)]
+        if len(classes.inside) > 1:
+            tables += [
+                Table("row_classes", "uint8_t", classes.rows.astype(np.uint8)),
+                Table("column_classes", "uint8_t", classes.columns.astype(np.uint8)),
+            ]
+        if late.any():
+            tables.append(Table("flips", "uint32_t", pack_words(late)))
+        return tuple(tables)
+
+    def view(
+        self,
+        step: Step,
+        program: Program,
+        target: Target,  # noqa: ARG002
+        symbol: str,
+        table_symbols: dict[str, str],
+    ) -> LayerView:
+        assert isinstance(step, BinaryConv2dStep)
+        shape = program.tensors[step.input].shape
+        parts = form_of(step, shape).parts
+        pointers = {
+            "core": f"picobnn_planes_mve_{32 * parts}",
+            "lists": table_symbols["lists"],
+            "limits": table_symbols["limits"],
+            "row_classes": table_symbols.get("row_classes", "NULL"),
+            "column_classes": table_symbols.get("column_classes", "NULL"),
+            "final_flips": table_symbols.get("flips", "NULL"),
+        }
+        return LayerView(
+            symbol=symbol,
+            c_type="picobnn_planes_mve_conv2d_layer",
+            function="picobnn_planes_mve_conv2d_bits",
+            numbers=(
+                *shape_numbers(step, shape, program.tensors[step.output].shape),
+                ("count", len(step.weights)),
+                ("carry_vectors", _carry_vectors(step, shape)),
+                ("parts", parts),
+                ("bits", counter_bits(fan_in(step))),
+                ("classes", len(tap_classes(step, shape).inside)),
+            ),
+            pointers=tuple(pointers.items()),
+            limited=(("words", block_words(step), "PICOBNN_PLANES_MVE_MAX_WORDS"),),
+        )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _carry_vectors(step: BinaryConv2dStep, shape: Shape) -> int:
+    """One per group of the longest list, and what fills them up to a multiple of 8 behind the one that is none."""
+    return int(unit_tables(step, shape, split_flips(step)[0]).groups.max()) + PADDING_CARRIES
+
+
+STRATEGY = PlanesMveStrategy()

@@ -5,6 +5,7 @@ Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in
 """
 
 from picobnn.codegen.strategies import direct, planes, planes_mve, planes_paired, rows, subset, xnor
+from picobnn.codegen.strategies import slice as slice_
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
 
 STRATEGIES: tuple[Strategy, ...] = (
@@ -15,6 +16,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     planes.STRATEGY,
     planes_paired.STRATEGY,
     planes_mve.STRATEGY,
+    slice_.STRATEGY,
 )
 
 __all__ = ["STRATEGIES", "CostTerm", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]

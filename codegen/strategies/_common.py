@@ -18,6 +18,7 @@ from picobnn.codegen.strategies._interface import Refusal, Table
 from picobnn.codegen.vocabulary import BitArray, Pool, PoolStage, Scale, Shape, Threshold, Window
 
 Conv2dStep = InputConv2dStep | BinaryConv2dStep
+IndexArray = npt.NDArray[np.int64]
 
 MAX_EXTENT = 65535
 NO_POOL = Window(height=1, width=1)
@@ -178,3 +179,18 @@ def is_pointwise(step: BinaryConv2dStep, program: Program) -> bool:
     window, shape = step.window, program.tensors[step.input].shape
     size = window.output_size(shape.height, shape.width)
     return step.pool is None and window.height * window.width == 1 and size == (shape.height, shape.width)
+
+
+def window_places(starts: int | IndexArray, stride: int, pad: int, size: int, limit: int) -> IndexArray:
+    """Where windows at ``starts`` (or that many) stand on 0 .. limit - 1, one entry per place and window."""
+    origins = (np.arange(starts) if isinstance(starts, int) else starts)[:, None] * stride - pad
+    places = (origins + np.arange(size)).reshape(-1)
+    return places[(places >= 0) & (places < limit)]
+
+
+def inside_taps(positions: int, size: int, stride: int, pad: int, limit: int) -> tuple[BitArray, IndexArray]:
+    """Distinct masks of taps inside the map along one axis, (kinds, size), and the kind of every position."""
+    taps = np.arange(positions)[:, None] * stride - pad + np.arange(size)
+    masks = ((taps >= 0) & (taps < limit)).astype(np.uint8)
+    kinds, of_position = np.unique(masks, axis=0, return_inverse=True)
+    return kinds, of_position.reshape(-1).astype(np.int64)

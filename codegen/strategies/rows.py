@@ -12,22 +12,24 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import (
     NO_POOL,
+    IndexArray,
     epilogue_pointers,
     fan_in,
     flip_tables,
     input_density,
+    inside_taps,
     is_pointwise,
     is_ternary,
     refuse_conv2d,
     shape_numbers,
     thresholds_within,
+    window_places,
 )
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.targets import Target
@@ -40,8 +42,6 @@ SEGMENT_WORDS = 7
 LIST_PADDING = 7
 MAX_LIST_OFFSET = 2**31
 """Bytes; entries of lists are 32-bit offsets that must not wrap."""
-
-IndexArray = npt.NDArray[np.int64]
 
 RUNTIME_FILES = (
     "picobnn_conv2d.h",
@@ -284,10 +284,10 @@ def _walk(step: Step, program: Program) -> _Walk:
     window, pool = step.window, step.pool.window if step.pool is not None else NO_POOL
     output = program.tensors[step.output].shape
     rows, columns = window.output_size(shape.height, shape.width)
-    visited = _places(output.height, pool.stride_y, pool.pad_top, pool.height, rows)
-    row_taps = _places(visited, window.stride_y, window.pad_top, window.height, shape.height)
-    covered = np.unique(_places(output.width, pool.stride_x, pool.pad_left, pool.width, columns))
-    column_taps = _places(covered, window.stride_x, window.pad_left, window.width, shape.width)
+    visited = window_places(output.height, pool.stride_y, pool.pad_top, pool.height, rows)
+    row_taps = window_places(visited, window.stride_y, window.pad_top, window.height, shape.height)
+    covered = np.unique(window_places(output.width, pool.stride_x, pool.pad_left, pool.width, columns))
+    column_taps = window_places(covered, window.stride_x, window.pad_left, window.width, shape.width)
     listed = np.unique(covered[:, None] * window.stride_x + np.arange(window.width))
     return _Walk(
         positions=visited.size * covered.size,
@@ -310,13 +310,6 @@ def _flip_above(step: Step, program: Program) -> int:
     return min(bits, bits * taps // max(2 * walk.window_pixels, 1))
 
 
-def _places(starts: int | IndexArray, stride: int, pad: int, size: int, limit: int) -> IndexArray:
-    """Where windows at ``starts`` (or that many) stand on 0 .. limit - 1, one entry per place and window."""
-    origins = (np.arange(starts) if isinstance(starts, int) else starts)[:, None] * stride - pad
-    places = (origins + np.arange(size)).reshape(-1)
-    return places[(places >= 0) & (places < limit)]
-
-
 def _borders(step: Step, program: Program) -> _Borders:
     """One kind where padding is -1, as all taps count; by the taps inside the map where it is 0."""
     one = _Borders((np.ones(step.weights.shape[1:], np.uint8),), np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -325,21 +318,13 @@ def _borders(step: Step, program: Program) -> _Borders:
     shape = program.tensors[step.input].shape
     window = step.window
     rows, columns = window.output_size(shape.height, shape.width)
-    row_taps, row_kinds = _inside(rows, window.height, window.stride_y, window.pad_top, shape.height)
-    column_taps, column_kinds = _inside(columns, window.width, window.stride_x, window.pad_left, shape.width)
+    row_taps, row_kinds = inside_taps(rows, window.height, window.stride_y, window.pad_top, shape.height)
+    column_taps, column_kinds = inside_taps(columns, window.width, window.stride_x, window.pad_left, shape.width)
     channels = np.ones(shape.channels, np.uint8)
     taps = tuple(
         np.einsum("y,x,c->yxc", row, column, channels).astype(np.uint8) for row in row_taps for column in column_taps
     )
     return _Borders(taps, row_kinds * len(column_taps), column_kinds)
-
-
-def _inside(positions: int, size: int, stride: int, pad: int, limit: int) -> tuple[BitArray, IndexArray]:
-    """Distinct masks of taps inside the map along one axis, (kinds, size), and the kind of every position."""
-    taps = np.arange(positions)[:, None] * stride - pad + np.arange(size)
-    masks = ((taps >= 0) & (taps < limit)).astype(np.uint8)
-    kinds, of_position = np.unique(masks, axis=0, return_inverse=True)
-    return kinds, of_position.reshape(-1).astype(np.int64)
 
 
 STRATEGY = RowsStrategy()

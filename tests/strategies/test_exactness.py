@@ -59,6 +59,7 @@ CLASSES = {
     "xnor": XNOR + with_sums(XNOR),
     "rows": conv_classes("rows", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("rows"),
     "planes": conv_classes("planes", Kind.CONV, ON_BITS, (1, 2)),
+    "slice": conv_classes("slice", Kind.DEPTHWISE, ON_BITS, (1, 2, 3)),
 }
 NOT_ON_V6M = ("planes",)
 

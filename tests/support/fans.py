@@ -33,6 +33,7 @@ class Kind(Enum):
 
     INPUT_CONV = "input convolution"
     CONV = "convolution"
+    DEPTHWISE = "depthwise convolution"
     DENSE = "dense"
 
 
@@ -100,7 +101,8 @@ def class_of(program: Program, wanted: LayerClass) -> LayerClass:
     kind, mode = Kind.INPUT_CONV, Padding.ZERO
     if isinstance(step, BinaryConv2dStep):
         counts.append(shape.channels)
-        kind, mode = Kind.CONV, Padding[step.pad_mode.name]
+        is_depthwise = len(step.weights) == step.groups == shape.channels and wanted.kind is Kind.DEPTHWISE
+        kind, mode = Kind.DEPTHWISE if is_depthwise else Kind.CONV, Padding[step.pad_mode.name]
     return LayerClass(
         wanted.strategy,
         kind,
@@ -126,13 +128,16 @@ def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int
     if found is None:
         return None
     window, pool, (rows, columns) = found
-    weights = weights_of(rng, outputs, window, shape.channels)
+    groups = 1
+    if wanted.kind is Kind.DEPTHWISE:
+        outputs = groups = shape.channels
+    weights = weights_of(rng, outputs, window, shape.channels // groups)
     if wanted.kind is Kind.INPUT_CONV:
         epilogue = _epilogue(rng, wanted, outputs, 255 * weights[0].size)
         return InputConv2dStep(name, name, 0, output, weights, window, pool, epilogue), Shape(rows, columns, outputs)
     mode = PadMode.ZERO if wanted.padding is Padding.ZERO else PadMode.MINUS_ONE
     epilogue = _epilogue(rng, wanted, outputs, weights[0].size)
-    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue)
+    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue, groups=groups)
     return conv, Shape(rows, columns, outputs)
 
 
@@ -140,7 +145,7 @@ def _geometry(
     rng: np.random.Generator, wanted: LayerClass, shape: Shape
 ) -> tuple[Window, Pool | None, tuple[int, int]] | None:
     """Window, pool and the size behind them; without a tail the map before the pool fills its words."""
-    if shape.channels % 32 and wanted.kind is Kind.CONV and not wanted.has_tail:
+    if shape.channels % 32 and wanted.kind is not Kind.INPUT_CONV and not wanted.has_tail:
         return None
     for _ in range(TRIES):
         window = _window(rng, wanted)

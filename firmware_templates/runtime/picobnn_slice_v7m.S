@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT-0
+ * picobnn slice core for v7-M and v8-M mainline (Cortex-M3, M4, M7, M33, M55): 3x3 windows.
+ *
+ *     void picobnn_slice_3x3(picobnn_slice_job *job);
+ *
+ * Contract as in picobnn_slice.h; all pointers 4-byte aligned; no word beyond strip, weights and
+ * starts is read. 60 bytes of stack. No branch depends on the map.
+ *
+ * Identity: nine marks, a start k of three planes and a 1 overflow 8 where marks + k + 1 >= 8. Two
+ * words x and y go into a counter as the pair (x, p) with p = x ^ y; two pairs take 8 operations and
+ * leave their carries as a pair again, one pair takes 4 (Demenkov, Kojevnikov, Kulikov and
+ * Yaroslavtsev 2010; with h = x ^ z the carry of x + y + z is (p | h) ^ p ^ z):
+ *     weight 1: nine marks in 2 x 2 pairs and one word leave a sum and 2 pairs of carries; the sum,
+ *               the start's plane and the 1 carry as sum | plane;
+ *     weight 2: the 2 pairs and that carry leave a sum and a pair; sum and plane carry as
+ *               sum & plane;
+ *     weight 4: that pair and carry leave a sum and a carry out; sum and plane carry out as
+ *               sum & plane.
+ * 9 operations for the weights, 4 for pairs, 24 + 4 for adders, 5 for start and result: 46.
+ *
+ * Registers over the positions of a group: r0 strip, r1 weights, r12 output, lr its end; r2 to r11
+ * words; the frame holds what belongs to the group.
+ *
+ * Cortex-M4, modelled: 78 cycles per position and word (loads 27, operations 46, store, output, loop
+ * 5), about 40 per group and 40 per call beside that.
+ */
+#if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) || \
+    defined(__ARM_ARCH_8_1M_MAIN__)
+
+    .syntax unified
+    .thumb
+
+/* Fields of picobnn_slice_job: eight words from the first on, five from JOB_SLOT on. */
+    .equ JOB_STRIP_BYTES, 16
+    .equ JOB_GROUPS, 32
+    .equ JOB_SLOT, 36
+
+/* The frame. */
+    .equ START_1, 0  /* start of the group, weights 1, 2, 4 */
+    .equ START_2, 4
+    .equ START_4, 8
+    .equ INVERT, 12
+    .equ PIXEL, 16   /* bytes of an output pixel */
+    .equ JOB, 20
+    .equ FRAME, 24
+
+/* Bytes of the weights of a group: three columns of five words. */
+    .equ FILTER, 60
+
+/* Two pairs: sum += x1 + y1 + x2 + y2; the carries are the pair (p1, x1); x2 and p2 are lost. */
+.macro double_adder sum, x1, p1, x2, p2
+    eors    \x1, \x1, \sum
+    orrs    \x1, \x1, \p1
+    eors    \p1, \p1, \sum
+    eors    \x2, \x2, \p1
+    eor     \sum, \p1, \p2
+    bics    \x2, \x2, \p2
+    eors    \p1, \p1, \x1
+    eors    \x1, \x1, \x2
+.endm
+
+/* One pair: sum += x + y; the carry is in x; p is lost. */
+.macro pair_adder sum, x, p
+    eors    \x, \x, \sum
+    orrs    \x, \x, \p
+    eors    \sum, \sum, \p
+    eors    \x, \x, \sum
+.endm
+
+/* All positions of a group, `step` bytes of the strip apart. The strip moves on with its first
+ * word, so the others stand `step` bytes before where they were. */
+.macro positions step
+    .balign 4
+1:
+    ldr     r2, [r0], #\step
+    ldr     r3, [r0, #(4 - \step)]
+    ldr     r4, [r0, #(8 - \step)]
+    ldr     r5, [r0, #(12 - \step)]
+    ldr     r6, [r0, #(16 - \step)]
+    ldr     r7, [r1]
+    ldr     r8, [r1, #4]
+    ldr     r9, [r1, #8]
+    ldr     r10, [r1, #20]
+    ldr     r11, [r1, #24]
+    eors    r2, r2, r7
+    eor     r3, r3, r8
+    eor     r4, r4, r9
+    eor     r5, r5, r10
+    eor     r6, r6, r11
+    eors    r4, r4, r3
+    eors    r6, r6, r5
+    double_adder r2, r3, r4, r5, r6
+    ldr     r5, [r0, #(20 - \step)]
+    ldr     r6, [r0, #(24 - \step)]
+    ldr     r9, [r0, #(28 - \step)]
+    ldr     r10, [r0, #(32 - \step)]
+    ldr     r7, [r1, #28]
+    ldr     r8, [r1, #40]
+    ldr     r11, [r1, #44]
+    eors    r5, r5, r7
+    eor     r6, r6, r8
+    eor     r9, r9, r11
+    ldr     r7, [r1, #48]
+    ldr     r8, [sp, #START_1]
+    ldr     r11, [sp, #START_2]
+    eors    r6, r6, r5
+    eor     r10, r10, r7
+    eor     r10, r10, r9
+    double_adder r2, r5, r6, r9, r10
+    orr     r2, r2, r8
+    double_adder r2, r4, r3, r6, r5
+    ldr     r5, [sp, #START_4]
+    ldr     r6, [sp, #INVERT]
+    ldr     r7, [sp, #PIXEL]
+    and     r2, r2, r11
+    pair_adder r2, r3, r4
+    ands    r2, r2, r5
+    orrs    r2, r2, r3
+    eors    r2, r2, r6
+    str     r2, [r12]
+    add     r12, r12, r7
+    cmp     r12, lr
+    bne     1b
+.endm
+
+    .section .text.picobnn_hot.slice_3x3, "ax", %progbits
+    .balign 4
+    .global picobnn_slice_3x3
+    .type picobnn_slice_3x3, %function
+    .thumb_func
+picobnn_slice_3x3:
+    push    {r4-r11, lr}
+    sub     sp, sp, #FRAME
+    str     r0, [sp, #JOB]
+
+.Lgroup: /* r0 job */
+    add     r1, r0, #JOB_SLOT
+    ldm     r1, {r1-r5} /* slot, from, from_step, from_group, count */
+    cbz     r5, .Lcopied
+    ldr     r6, [r0, #JOB_STRIP_BYTES]
+    adds    r4, r4, r2
+    adds    r6, r6, r1
+    strd    r6, r4, [r0, #JOB_SLOT]
+    add     r12, r3, r3, lsl #1
+    subs    r5, r5, #4
+    blo     .Lcopy_rest
+    .balign 4
+.Lcopy_four:
+    ldr     r4, [r2]
+    ldr     r6, [r2, r3]
+    ldr     r7, [r2, r3, lsl #1]
+    ldr     r8, [r2, r12]
+    add     r2, r2, r3, lsl #2
+    str     r4, [r1]
+    str     r6, [r1, #12]
+    str     r7, [r1, #24]
+    str     r8, [r1, #36]
+    adds    r1, r1, #48
+    subs    r5, r5, #4
+    bhs     .Lcopy_four
+.Lcopy_rest:
+    adds    r5, r5, #4
+    beq     .Lcopied
+.Lcopy_one:
+    ldr     r4, [r2]
+    add     r2, r2, r3
+    str     r4, [r1], #12
+    subs    r5, r5, #1
+    bne     .Lcopy_one
+
+.Lcopied: /* r0 job */
+    ldm     r0, {r1-r8} /* strip, weights, starts, output, strip_bytes, output_bytes, pixel_bytes, step */
+    cmp     r6, #0
+    beq     .Lgroup_done
+    mov     r12, r7
+    cmp     r8, #12
+    ldm     r3!, {r8-r11}
+    stm     sp, {r8-r12}
+    add     r8, r1, r5
+    add     r9, r2, #FILTER
+    mov     r10, r3
+    add     r11, r4, #4
+    stm     r0, {r8-r11}
+    mov     r12, r4
+    add     lr, r4, r6
+    mov     r0, r1
+    mov     r1, r2
+    bne     .Ltwo
+    positions 12
+    b       .Lgroup_done
+.Ltwo:
+    positions 24
+.Lgroup_done:
+    ldr     r0, [sp, #JOB]
+    ldr     r1, [r0, #JOB_GROUPS]
+    subs    r1, r1, #1
+    str     r1, [r0, #JOB_GROUPS]
+    bne     .Lgroup
+    add     sp, sp, #FRAME
+    pop     {r4-r11, pc}
+    .size picobnn_slice_3x3, . - picobnn_slice_3x3
+
+#endif

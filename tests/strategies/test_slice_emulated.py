@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy slice on emulated boards: the assembly of each instruction set equals the reference."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.emit import render_model
+from picobnn.codegen.pack import store_tensor
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import Program
+from picobnn.codegen.project import project_facts
+from picobnn.codegen.select import make_plan
+from picobnn.codegen.strategies import find_strategy
+from picobnn.codegen.targets import find_core, load_board
+from picobnn.codegen.vocabulary import Shape
+from picobnn.harness.emulated import flash_emulated
+from picobnn.harness.vectors import trace_image
+from picobnn.sim.cycles import build_plugin, layer_costs, plugin_argument, read_counts
+from picobnn.sim.reference import run_program
+from tests.support.firmware import build_project, needs_compiler, needs_emulator
+from tests.support.slice_layers import CONVOLUTIONS, NARROW, chain, chain_images, forced_slice, random_chain
+
+RUNTIME = Path(__file__).parents[2] / "firmware_templates" / "runtime"
+BOARDS = (
+    pytest.param("mps2-an386", id="m4"),
+    pytest.param("mps2-an385", id="m3", marks=pytest.mark.slow),
+    pytest.param("mps2-an385-v6m", id="m0plus"),
+    pytest.param("mps2-an505", id="m33", marks=pytest.mark.slow),
+    pytest.param("mps2-an500", id="m7", marks=pytest.mark.slow),
+)
+
+
+def assert_firmware_equals_reference(program: Program, board_id: str, folder: Path, count: int) -> None:
+    board = load_board(board_id)
+    plan = make_plan(program, board.target, forced=forced_slice(program))
+    built = build_project(folder / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
+    images = chain_images(program, count)
+    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
+        traces = [trace_image(session, image.tobytes()) for image in images]
+    expected = run_program(program, images)
+    for index, trace in enumerate(traces):
+        crcs = [zlib.crc32(store_tensor(output[index], Layout.CHANNEL_WORDS)) for output in expected]
+        assert [row.crc for row in trace] == crcs, f"image {index}"
+
+
+@needs_emulator
+@pytest.mark.qemu
+@pytest.mark.parametrize("board_id", BOARDS)
+def test_every_shape_class_equals_the_reference(board_id: str, tmp_path: Path) -> None:
+    assert_firmware_equals_reference(chain(CONVOLUTIONS, Shape(12, 13, 70)), board_id, tmp_path, 6)
+
+
+@needs_emulator
+@pytest.mark.qemu
+@pytest.mark.slow
+@pytest.mark.parametrize("board_id", BOARDS)
+def test_narrow_maps_and_random_layers_equal_the_reference(board_id: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    programs = [
+        chain(NARROW, Shape(5, 1, 40)),
+        chain(NARROW, Shape(1, 1, 33)),
+        *(random_chain(rng, 6) for _ in range(8)),
+    ]
+    for index, program in enumerate(programs):
+        assert_firmware_equals_reference(program, board_id, tmp_path / str(index), 4)
+
+
+@needs_emulator
+@pytest.mark.qemu
+@pytest.mark.slow
+@pytest.mark.parametrize("board_id", BOARDS)
+def test_instructions_do_not_depend_on_the_input(board_id: str, tmp_path: Path) -> None:
+    """Counted per layer: the assembly and the loop for any window, bits all clear, all set and mixed."""
+    board, program = load_board(board_id), chain(CONVOLUTIONS[:6], Shape(12, 13, 40))
+    plan = make_plan(program, board.target, forced=forced_slice(program))
+    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
+    plugin, seen = build_plugin(tmp_path), set()
+    for index, image in enumerate(chain_images(program, 5)):
+        counts = tmp_path / f"counts{index}.txt"
+        argument = plugin_argument(plugin, counts)
+        with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=argument) as session:
+            trace_image(session, image.tobytes())
+        costs = layer_costs(read_counts(counts), built.elf, board.target.core, len(program.steps))
+        seen.add(tuple((cost.instructions, cost.cycles) for cost in costs[1:]))
+    assert len(seen) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("core", ["m0", "m0plus"])
+def test_v6m_code_has_no_wide_instructions_but_calls(core: str, tmp_path: Path) -> None:
+    flags = [*find_core(core).compiler_flags, "-O2", "-std=c99", "-ffreestanding", "-I", str(RUNTIME)]
+    for name in find_strategy("slice").runtime_files(find_core(core)):
+        if name.endswith(".h"):
+            continue
+        target = tmp_path / f"{name}.o"
+        subprocess.run(["arm-none-eabi-gcc", *flags, "-c", str(RUNTIME / name), "-o", str(target)], check=True)
+        listing = subprocess.run(
+            ["arm-none-eabi-objdump", "-d", "--no-addresses", str(target)], check=True, capture_output=True, text=True
+        ).stdout
+        wide = re.findall(r"^\s+[0-9a-f]{4} [0-9a-f]{4}\s+(\S+)", listing, re.MULTILINE)
+        assert {*wide} <= {"bl", "msr", "mrs", "dmb", "dsb", "isb"}, name
+        assert ("v7m" in name) == (re.search(r"^\s+[0-9a-f]{4}", listing, re.MULTILINE) is None)

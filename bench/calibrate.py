@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from layer_runs import StepFigures, plan_for, roomy_board_of, run_plan
 from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.plan import Kernels, Plan
 from picobnn.codegen.program import InputConv2dStep, Program
+from picobnn.codegen.runtime_code import MODEL, STEP
 from picobnn.codegen.strategies import STRATEGIES, CostTerm, find_strategy
 from picobnn.codegen.targets import Board
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts, costs_text, load_costs
@@ -34,6 +36,9 @@ from picobnn.errors import ErrorId, PicobnnError
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 20000
+NO_COSTS = CoreCosts("", CostBasis.COUNTED, "", {})
+"""Nothing is estimated here: the terms may be newer than the coefficients."""
+
 FIRST = ("direct", "subset")
 """The strategies that read the image."""
 
@@ -47,13 +52,17 @@ class Sample:
     cost: int
 
 
-def samples(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> dict[str, list[Sample]]:
-    """Of every strategy and of the transposes, by kernel. Programs that do not fit the board are left out."""
+def samples(
+    board: Board, chains: Sequence[int], strategies: Sequence[str]
+) -> tuple[dict[str, list[Sample]], dict[str, int]]:
+    """Of every strategy and of the transposes, by kernel; and the bytes of code. Programs that do not fit the board are
+    left out."""
     found: dict[str, list[Sample]] = defaultdict(list)
+    codes: list[tuple[int, Mapping[str, int]]] = []
     for number in chains:
         program, image = chain_program(number)
         for forced in _choices(program, board, strategies):
-            plan = plan_for(program, board, Kernels.XNOR, forced=forced)
+            plan = plan_for(program, board, Kernels.XNOR, forced=forced, costs=NO_COSTS)
             try:
                 run = run_plan(plan, board, image)
             except PicobnnError as error:
@@ -61,6 +70,7 @@ def samples(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> d
                     print(f"program {number} does not fit {board.id}", file=sys.stderr)
                     break
                 raise SystemExit(f"program {number} with {sorted({*forced.values()})}: {error}") from error
+            codes.append((len(run.steps), run.code))
             for index, step in enumerate(run.steps):
                 if not step.is_equal:
                     raise SystemExit(f"program {number}, step {index}, {step.strategy}: differs from the reference")
@@ -69,7 +79,22 @@ def samples(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> d
                 terms = strategy.cost_terms(program.steps[index], program, board.target)
                 found[step.strategy].append(Sample(f"{number}.{index}", terms, cost))
                 _add_transpose(found, plan, index, step, number)
-    return found
+    return found, code_sizes(codes)
+
+
+def code_sizes(runs: Sequence[tuple[int, Mapping[str, int]]]) -> dict[str, int]:
+    """From the number of steps and the linked units of every run: the largest of each unit, and the model's own code as
+    a share of its own and one per step that no run exceeds."""
+    sizes: dict[str, int] = {}
+    for _, code in runs:
+        for unit, size in code.items():
+            sizes[unit] = max(size, sizes.get(unit, 0))
+    fewest = min((steps for steps, _ in runs), default=0)
+    base = max((code[MODEL] for steps, code in runs if steps == fewest), default=0)
+    more = [(code[MODEL] - base) / (steps - fewest) for steps, code in runs if steps > fewest]
+    sizes[STEP] = max(0, math.ceil(max(more, default=0)))
+    sizes[MODEL] = max(0, base - fewest * sizes[STEP])
+    return sizes
 
 
 def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[dict[int, str]]:
@@ -94,7 +119,9 @@ def _add_transpose(found: dict[str, list[Sample]], plan: Plan, index: int, figur
     if plan.steps[index].transpose_bytes:
         shape = plan.program.tensors[plan.program.steps[index].input].shape
         cost = figures.transpose_instructions if figures.cycles is None else figures.transpose_cycles
-        found[TRANSPOSE].append(Sample(f"{number}.{index}", transpose_terms(shape), cost or 0))
+        found[TRANSPOSE].append(
+            Sample(f"{number}.{index}", transpose_terms(shape, plan.steps[index].input_layout), cost or 0)
+        )
 
 
 def fit(rows: Sequence[Sample]) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
@@ -133,7 +160,7 @@ def calibrate(
 ) -> tuple[CoreCosts, dict[str, dict[str, float]]]:
     """The coefficients of a core, and per kernel its residuals in percent (largest, mean) and samples."""
     board = roomy_board_of(core)
-    found = samples(board, chains, strategies)
+    found, code = samples(board, chains, strategies)
     kernels, residuals = {}, {}
     for name, rows in sorted(found.items()):
         if name not in (*strategies, TRANSPOSE):
@@ -154,11 +181,13 @@ def calibrate(
     known = load_costs(board.target.core)
     if known is not None:
         kernels = {**known.kernels, **kernels}
+        if set(strategies) != {strategy.name for strategy in STRATEGIES} or len(chains) < len(CHAINS):
+            code = {unit: max(known.code.get(unit, 0), code.get(unit, 0)) for unit in {*known.code, *code}}
     if TRANSPOSE not in kernels:
         kernels[TRANSPOSE] = KernelCosts(_borrowed().kernels[TRANSPOSE].coefficients, 100.0)
         print(f"nothing transposes on {board.target.core}: its coefficients are cortex-m4's", file=sys.stderr)
     source = f"bench/calibrate.py on {board.id}, {len(chains)} programs"
-    return CoreCosts(board.target.core, basis, source, kernels), residuals
+    return CoreCosts(board.target.core, basis, source, kernels, code), residuals
 
 
 def _borrowed() -> CoreCosts:

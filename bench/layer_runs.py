@@ -23,9 +23,11 @@ from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Kernels, Optimize, Plan
 from picobnn.codegen.program import Program, step_macs
 from picobnn.codegen.project import project_facts, render_project
+from picobnn.codegen.runtime_code import MODEL, code_units, transpose_units
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.strategies import find_strategy
+from picobnn.codegen.strategies import find_strategy, table_bytes
 from picobnn.codegen.targets import Board, find_core, load_board
+from picobnn.codegen.targets.costs import CoreCosts
 from picobnn.flow.analyze import boards_of_cores
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
@@ -64,13 +66,15 @@ class StepFigures:
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """One inference. ``flash_bytes`` and ``arena_bytes`` are those of the whole model."""
+    """One inference. ``flash_bytes`` and ``arena_bytes`` are those of the whole model; ``code``: the linked bytes of
+    the runtime's objects by stem, and of the model's own code and constants (``runtime_code.MODEL``)."""
 
     board: str
     core: str
     steps: tuple[StepFigures, ...]
     flash_bytes: int
     arena_bytes: int
+    code: Mapping[str, int]
 
 
 def board_of(core: str) -> Board:
@@ -92,9 +96,10 @@ def plan_for(
     kernels: Kernels,
     optimize: Optimize = Optimize.SPEED,
     forced: Mapping[int, str] | None = None,
+    costs: CoreCosts | None = None,
 ) -> Plan:
-    """The plan for a board's core. Raises E_NO_STRATEGY."""
-    return make_plan(program, board.target, kernels=kernels, optimize=optimize, forced=forced)
+    """The plan for a board's core. ``costs``: instead of those that are known. Raises E_NO_STRATEGY."""
+    return make_plan(program, board.target, kernels=kernels, optimize=optimize, forced=forced, costs=costs)
 
 
 def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigures:
@@ -126,7 +131,19 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
         steps=tuple(_figures(plan, index, costs[index], link_map, equal[index]) for index in range(len(costs))),
         flash_bytes=model_memory(link_map, PREFIX).flash_bytes,
         arena_bytes=plan.arena_bytes,
+        code=_code(plan, link_map),
     )
+
+
+def _code(plan: Plan, link_map: LinkMap) -> dict[str, int]:
+    target, steps = find_core(plan.core), zip(plan.steps, plan.program.steps, strict=True)
+    units = transpose_units().union(*(code_units(find_strategy(step.strategy), target) for step in plan.steps))
+    code = {unit: link_map.flash_bytes(lambda part, unit=unit: part.stem == unit) for unit in units - {MODEL}}
+    tables = sum(
+        table_bytes(find_strategy(planned.strategy).tables(step, plan.program, target)) for planned, step in steps
+    )
+    code[MODEL] = model_memory(link_map, PREFIX).flash_bytes - sum(code.values()) - tables
+    return {unit: size for unit, size in code.items() if size}
 
 
 def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equal: bool) -> StepFigures:

@@ -239,7 +239,7 @@ def _layer_rows(program: Program, board: Board, executed: Executed) -> list[Row]
 def _transpose_rows(program: Program, board: Board, executed: Executed) -> list[Row]:
     costs, rows = load_costs(board.target.core), []
     for (index, layout), cycles in sorted(executed.transposes.items(), key=lambda item: (item[0][0], item[0][1].value)):
-        estimated = transpose_cost(program.tensors[index].shape, costs) or 0
+        estimated = transpose_cost(program.tensors[index].shape, layout, costs) or 0
         row = {"tensor": index, "into": layout.value, "cycles": cycles, "estimated_cycles": estimated}
         rows.append({**row, "estimate_error_percent": percent(estimated, cycles)})
     return rows

@@ -12,15 +12,16 @@ from picobnn.errors import ErrorId, PicobnnError
 
 _WORDS = {
     Measure.CYCLES: ("cycles of one inference (estimated)", "cycles"),
-    Measure.FLASH: ("bytes of weight tables in flash", "bytes"),
+    Measure.FLASH: ("bytes of flash (estimated)", "bytes"),
     Measure.RAM: ("bytes of arena", "bytes"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits, inclusive; None: no limit. ``flash_bytes`` of the weight tables, ``ram_bytes`` of the arena (code, stack
-    and the application come on top), ``cycles`` of one inference as estimated, transposes included."""
+    """Limits, inclusive; None: no limit. ``flash_bytes`` of tables and of the code that the model needs (as estimated:
+    on a core without coefficients, of tables alone), ``ram_bytes`` of the arena (the stack and the application come on
+    top), ``cycles`` of one inference as estimated, transposes included."""
 
     flash_bytes: int | None = None
     ram_bytes: int | None = None
@@ -33,23 +34,34 @@ class Budget:
 
 
 def choose_within(
-    stages: Sequence[Stage], start: Layout, objective: Sequence[Measure], budget: Budget, where: str
+    stages: Sequence[Stage],
+    start: Layout,
+    objective: Sequence[Measure],
+    budget: Budget,
+    where: str,
+    code_bytes: Mapping[str, int] | None = None,
 ) -> tuple[int, ...]:
     """The best option of every stage within the budget. Raises BUDGET_EXCEEDED, saying by how much."""
     limits = budget.limits()
-    way = best_way(stages, start, objective, limits)
+    way = best_way(stages, start, objective, limits, code_bytes)
     if way is None:
-        raise _exceeded(stages, start, limits, where)
+        raise _exceeded(stages, start, limits, where, code_bytes)
     return way.choices
 
 
-def _exceeded(stages: Sequence[Stage], start: Layout, limits: Mapping[Measure, int], where: str) -> PicobnnError:
+def _exceeded(
+    stages: Sequence[Stage],
+    start: Layout,
+    limits: Mapping[Measure, int],
+    where: str,
+    code_bytes: Mapping[str, int] | None,
+) -> PicobnnError:
     """Adds one limit after the other; the first that cannot be kept together with those before it is named."""
     kept: dict[Measure, int] = {}
     measure, limit, least = Measure.RAM, 0, 0
     for measure, limit in limits.items():
         others = [other for other in Measure if other is not measure]
-        way = best_way(stages, start, (measure, *others), kept)
+        way = best_way(stages, start, (measure, *others), kept, code_bytes)
         least = 0 if way is None else way.totals[measure]
         if least > limit:
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from picobnn.codegen.plan import StepCost
+from picobnn.codegen.plan import Layout, StepCost
 from picobnn.codegen.program import Program, Step
 from picobnn.codegen.strategies import CostTerm, Strategy
 from picobnn.codegen.targets import Target
@@ -28,20 +28,28 @@ def step_cost(
     return _cost(strategy.name, strategy.cost_terms(step, program, target), costs)
 
 
-def transpose_cost(shape: Shape, costs: CoreCosts | None) -> int | None:
-    """Cycles of one transpose of a map between channel words and pixel planes; None without coefficients."""
-    cost = _cost(TRANSPOSE, transpose_terms(shape), costs)
+def transpose_cost(shape: Shape, wanted: Layout, costs: CoreCosts | None) -> int | None:
+    """Cycles of turning a map of bits into the ``wanted`` one of the two layouts of bits; None without coefficients."""
+    cost = _cost(TRANSPOSE, transpose_terms(shape, wanted), costs)
     return None if cost is None else cost.cycles
 
 
-def transpose_terms(shape: Shape) -> tuple[CostTerm, ...]:
-    """``call``; ``block``: blocks of 32 x 32 bits; ``edge``: those that an edge of the map or the last channel cuts."""
-    pixels, channels = shape.height * shape.width, shape.channels
-    rows, columns = (pixels + 31) // 32, (channels + 31) // 32
+def transpose_terms(shape: Shape, wanted: Layout) -> tuple[CostTerm, ...]:
+    """``block``: blocks of 32 x 32 bits. ``low``: blocks with fewer rows, which are read into a copy, and ``read``:
+    rows of these; ``narrow``: blocks with fewer columns, and ``written``: columns of these."""
+    rows, columns = shape.height * shape.width, shape.channels
+    if wanted is Layout.CHANNEL_WORDS:
+        rows, columns = columns, rows
+    tall, wide = (rows + 31) // 32, (columns + 31) // 32
+    low, narrow = wide if rows % 32 else 0, tall if columns % 32 else 0
     return (
         CostTerm.always("call", 1),
-        CostTerm.always("block", rows * columns),
-        CostTerm.always("edge", (columns if pixels % 32 else 0) + (rows if channels % 32 else 0)),
+        CostTerm.always("line", tall),
+        CostTerm.always("block", tall * wide),
+        CostTerm.always("low", low),
+        CostTerm.always("read", low * (rows % 32)),
+        CostTerm.always("narrow", narrow),
+        CostTerm.always("written", narrow * (columns % 32)),
     )
 
 

@@ -18,6 +18,7 @@ import jinja2
 from picobnn.codegen._views import GoldenVector, ModelView, SelfTestView, model_view, self_test_view
 from picobnn.codegen.manifest import SourceFile
 from picobnn.codegen.plan import Plan
+from picobnn.codegen.runtime_code import COMMON_RUNTIME, TRANSPOSE_RUNTIME
 from picobnn.codegen.strategies import Strategy, find_strategy
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.templates import template_environment
@@ -25,9 +26,6 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.firmware_templates import template_text
 
 __all__ = ["GoldenVector", "SourceFile", "render_model", "write_sources"]
-
-COMMON_RUNTIME = ("picobnn_runtime.h", "picobnn_runtime.c")
-TRANSPOSE_RUNTIME = ("picobnn_transpose.h", "picobnn_transpose.c")
 
 
 def render_model(

@@ -99,7 +99,8 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A program bound to a core. ``buffers[t]`` holds tensor ``t``."""
+    """A program bound to a core. ``buffers[t]`` holds tensor ``t``. ``flash_bytes``: tables and the code that the model
+    needs, estimated; None where the sizes of code are not known on the core."""
 
     program: Program
     core: str
@@ -108,6 +109,7 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     buffers: tuple[Buffer, ...]
     arena_bytes: int
+    flash_bytes: int | None = None
 
 
 def layout_bytes(layout: Layout, shape: Shape) -> int:

@@ -2,9 +2,9 @@
 """The best way through a chain of steps: dynamic programming over the layout of the tensor between two steps.
 
 A way is one option per step; where an option reads another layout than the one before it wrote, the map is transposed.
-Cycles and table bytes add up along the way; the arena needs the largest of what the steps need. Invariant: the way that
-:func:`best_way` returns is optimal, not merely good: what is dropped cannot be part of a better one. Pure integers:
-knows no strategies. Called by ``select.py``.
+Cycles and table bytes add up along the way, code that several steps share counts once; the arena needs the largest of
+what the steps need. Invariant: the way that :func:`best_way` returns is optimal, not merely good: what is dropped
+cannot be part of a better one. Pure integers: knows no strategies. Called by ``select.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from picobnn.codegen.plan import Layout
 TRANSPOSABLE = (Layout.CHANNEL_WORDS, Layout.PIXEL_PLANES)
 
 Totals = tuple[int, int, int]
-"""Cycles, table bytes, arena bytes: indexed by :class:`Measure`."""
+"""Cycles, bytes of flash, arena bytes: indexed by :class:`Measure`."""
+
+Code = frozenset[str]
+"""Units of code, by name: whoever needs one brings it into the image, once."""
+
+NO_CODE: Code = frozenset()
 
 
 class Measure(IntEnum):
@@ -32,23 +37,26 @@ class Measure(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to run a step. ``ram_bytes``: its output and its scratch, as they lie in the arena."""
+    """One way to run a step. ``flash_bytes``: what it alone brings, beside ``code``. ``ram_bytes``: its output and its
+    scratch, as they lie in the arena."""
 
     reads: Layout
     writes: Layout
     cycles: int
     flash_bytes: int
     ram_bytes: int
+    code: Code = NO_CODE
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One step: its options (at least one), and what its input takes in the arena in each layout that it may have.
-    ``transpose_cycles``: of its input, the same in both directions."""
+    ``transpose_cycles``: of its input, by the layout that it is turned into; ``transpose_code``: what that needs."""
 
     options: tuple[Option, ...]
     input_bytes: Mapping[Layout, int]
-    transpose_cycles: int
+    transpose_cycles: Mapping[Layout, int]
+    transpose_code: Code = NO_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class _Label:
     """A way to the front of the chain; ``before`` is None at the image."""
 
     totals: Totals
+    code: Code
     choice: int
     before: _Label | None
 
@@ -74,23 +83,31 @@ def joins(found: Layout, wanted: Layout) -> bool:
 
 
 def best_way(
-    stages: Sequence[Stage], start: Layout, objective: Sequence[Measure], limits: Mapping[Measure, int]
+    stages: Sequence[Stage],
+    start: Layout,
+    objective: Sequence[Measure],
+    limits: Mapping[Measure, int],
+    code_bytes: Mapping[str, int] | None = None,
 ) -> Way | None:
     """The way with the least totals in the order of ``objective`` (all three measures) among those within ``limits``
-    (inclusive); None when there is none. Equal ways: the one with the earlier options in the last step wins."""
+    (inclusive); None when there is none. Equal ways: the one with the earlier options in the last step wins.
+    ``code_bytes``: of every unit of code; units that are not in there count nothing."""
+    sizes = code_bytes or {}
     # Sums in lexicographic order keep one best label per layout; limits, or a maximum before a sum, need trade-offs.
     keep_all = bool(limits) or objective[-1] is not Measure.RAM
-    front: dict[Layout, list[_Label]] = {start: [_Label((0, 0, 0), 0, None)]}
+    # Labels compare only where the same code is there already: what comes next then costs both the same.
+    front: dict[tuple[Layout, Code], list[_Label]] = {(start, NO_CODE): [_Label((0, 0, 0), NO_CODE, 0, None)]}
     for stage in stages:
-        reached: dict[Layout, list[_Label]] = {}
-        for layout, labels in front.items():
+        reached: dict[tuple[Layout, Code], list[_Label]] = {}
+        for (layout, _), labels in front.items():
             for choice, option in enumerate(stage.options):
                 if not joins(layout, option.reads):
                     continue
-                extended = (_extend(label, stage, layout, choice) for label in labels)
-                within = [label for label in extended if _is_within(label.totals, limits)]
-                reached.setdefault(option.writes, []).extend(within)
-        front = {layout: _reduced(labels, objective, keep_all=keep_all) for layout, labels in reached.items()}
+                for label in labels:
+                    extended = _extend(label, stage, layout, choice, sizes)
+                    if _is_within(extended.totals, limits):
+                        reached.setdefault((option.writes, extended.code), []).append(extended)
+        front = {state: _reduced(labels, objective, keep_all=keep_all) for state, labels in reached.items()}
     ends = [label for labels in front.values() for label in labels]
     if not ends:
         return None
@@ -104,15 +121,18 @@ def best_way(
     return Way(tuple(reversed(choices)), totals)
 
 
-def _extend(label: _Label, stage: Stage, layout: Layout, choice: int) -> _Label:
+def _extend(label: _Label, stage: Stage, layout: Layout, choice: int, sizes: Mapping[str, int]) -> _Label:
     option = stage.options[choice]
     cycles, flash, ram = label.totals
+    code = option.code
     alive = stage.input_bytes[layout] + option.ram_bytes
     cycles += option.cycles
     if option.reads is not layout:
-        cycles += stage.transpose_cycles
+        cycles += stage.transpose_cycles[option.reads]
         alive += stage.input_bytes[option.reads]
-    return _Label((cycles, flash + option.flash_bytes, max(ram, alive)), choice, label)
+        code |= stage.transpose_code
+    flash += option.flash_bytes + sum(sizes.get(unit, 0) for unit in code - label.code)
+    return _Label((cycles, flash, max(ram, alive)), code | label.code, choice, label)
 
 
 def _is_within(totals: Totals, limits: Mapping[Measure, int]) -> bool:

@@ -26,6 +26,7 @@ from picobnn.codegen.plan import (
     layout_bytes,
 )
 from picobnn.codegen.program import Program, Step
+from picobnn.codegen.runtime_code import STEP, code_units, transpose_units
 from picobnn.codegen.search import TRANSPOSABLE, Measure, Option, Stage, joins
 from picobnn.codegen.strategies import STRATEGIES, Strategy, table_bytes
 from picobnn.codegen.targets import Target
@@ -60,7 +61,8 @@ def make_plan(
 
     ``Kernels.XNOR`` takes the packed baseline. ``Kernels.AUTO`` weighs all strategies with coefficients for the core:
     the least cycles, transposes included (``SPEED``; ``BALANCED``: of those that keep weights packed), or the least
-    table bytes, then cycles (``SIZE``, packed ones only). Ties go to fewer table bytes, then less arena.
+    bytes of flash, then cycles (``SIZE``, packed ones only). Ties go to fewer bytes of flash, then less arena. Flash
+    holds tables, and the runtime code that the chosen strategies need (once, whoever shares it).
 
     Args:
         program: verified.
@@ -68,7 +70,7 @@ def make_plan(
         kernels: see above.
         optimize: see above.
         forced: strategy names by step, taken instead of a choice, whatever the other options say.
-        budget: limits that the plan keeps; with a limit of cycles the table bytes are minimised under it.
+        budget: limits that the plan keeps; with a limit of cycles the bytes of flash are minimised under it.
         costs: coefficients instead of those of ``targets/costs``.
 
     Raises:
@@ -89,7 +91,8 @@ def make_plan(
     stages = [
         _stage(step, program, target, found, costs) for step, found in zip(program.steps, candidates, strict=True)
     ]
-    choices = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name)
+    code = {} if costs is None else costs.code
+    choices = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name, code)
     return _plan(program, target, kernels, optimize, candidates, choices, stages, costs)
 
 
@@ -182,20 +185,23 @@ def _objective(kernels: Kernels, optimize: Optimize, budget: Budget) -> tuple[Me
 def _stage(step: Step, program: Program, target: Target, found: Sequence[_Candidate], costs: CoreCosts | None) -> Stage:
     shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
     layouts = {Layout.HWC_BYTES} if step.input == 0 else set(TRANSPOSABLE)
+    step_code = 0 if costs is None else costs.code.get(STEP, 0)
     return Stage(
         options=tuple(
             Option(
                 reads=each.strategy.input_layout(step),
                 writes=each.strategy.output_layout(step),
                 cycles=0 if each.cost is None else each.cost.cycles,
-                flash_bytes=table_bytes(each.strategy.tables(step, program, target)),
+                flash_bytes=step_code + table_bytes(each.strategy.tables(step, program, target)),
                 ram_bytes=_aligned(each.strategy.scratch_bytes(step, program, target))
                 + _aligned(layout_bytes(each.strategy.output_layout(step), output)),
+                code=code_units(each.strategy, target),
             )
             for each in found
         ),
         input_bytes={layout: _aligned(layout_bytes(layout, shape)) for layout in layouts},
-        transpose_cycles=transpose_cost(shape, costs) or 0,
+        transpose_cycles={layout: transpose_cost(shape, layout, costs) or 0 for layout in TRANSPOSABLE},
+        transpose_code=transpose_units(),
     )
 
 
@@ -244,7 +250,9 @@ def _plan(
             transpose_bytes=copies[index],
             transpose_offset_bytes=copy_offsets[index] if copies[index] else 0,
             cost=found[choice].cost,
-            transpose_cycles=transpose_cost(program.tensors[index].shape, costs) if copies[index] else 0,
+            transpose_cycles=transpose_cost(program.tensors[index].shape, options[index].reads, costs)
+            if copies[index]
+            else 0,
             alternatives=tuple(
                 Alternative(each.strategy.name, each.cost)
                 for other, each in enumerate(found)
@@ -257,4 +265,9 @@ def _plan(
         Buffer(tensor, layouts[tensor], sizes[tensor], placement.offsets[tensor], *lifetimes[tensor])
         for tensor in range(len(sizes))
     )
-    return Plan(program, target.core, kernels, optimize, steps, buffers, placement.arena_bytes)
+    flash_bytes = None
+    if costs is not None and costs.code:
+        units = frozenset[str]().union(*(option.code for option in options))
+        units |= stages[0].transpose_code if any(copies) else units
+        flash_bytes = sum(option.flash_bytes for option in options) + sum(costs.code.get(unit, 0) for unit in units)
+    return Plan(program, target.core, kernels, optimize, steps, buffers, placement.arena_bytes, flash_bytes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from importlib import resources
@@ -47,12 +47,14 @@ class KernelCosts:
 
 @dataclass(frozen=True, slots=True)
 class CoreCosts:
-    """All that is known of a core. ``source`` says what was run, for people."""
+    """All that is known of a core. ``source`` says what was run, for people. ``code``: bytes of flash that units of
+    code take when linked, see ``runtime_code.py``; empty where nobody looked."""
 
     core: str
     basis: CostBasis
     source: str
     kernels: Mapping[str, KernelCosts]
+    code: Mapping[str, int] = field(default_factory=dict)
 
 
 class _KernelTable(BaseModel):
@@ -68,6 +70,7 @@ class _CostsFile(BaseModel):
     basis: Literal["measured", "modelled", "counted"]
     source: str
     kernels: dict[str, _KernelTable]
+    code: dict[str, int] = {}
 
 
 def parse_costs(text: str, where: str) -> CoreCosts:
@@ -90,6 +93,9 @@ def parse_costs(text: str, where: str) -> CoreCosts:
         for term, value in {"error_percent": kernel.error_percent, **kernel.coefficients}.items():
             if not math.isfinite(value) or value < 0:
                 raise _bad(where, f"'kernels.{name}': {term} is {value}; costs are finite and not negative.")
+    for unit, size in found.code.items():
+        if size < 0:
+            raise _bad(where, f"'code': {unit} is {size}; sizes are not negative.")
     return CoreCosts(
         core=find_core(found.core).core,
         basis=CostBasis(found.basis),
@@ -97,17 +103,18 @@ def parse_costs(text: str, where: str) -> CoreCosts:
         kernels={
             name: KernelCosts(kernel.coefficients, kernel.error_percent) for name, kernel in found.kernels.items()
         },
+        code=found.code,
     )
 
 
 def costs_text(costs: CoreCosts) -> str:
-    """The TOML text of a record: kernels sorted, terms in their own order, four decimals.
+    """The TOML text of a record: kernels and units sorted, terms in their own order, four decimals.
 
     ``source`` must be one line without quotes and backslashes; names must be bare TOML keys.
     """
     lines = [
         "# SPDX-License-Identifier: Apache-2.0",
-        "# Written by bench/calibrate.py: cycles per unit of each term at zero wait states.",
+        "# Written by bench/calibrate.py: cycles per unit of each term at zero wait states, bytes per unit of code.",
         f"format = {FORMAT}",
         f'core = "{costs.core}"',
         f'basis = "{costs.basis.value}"',
@@ -117,6 +124,8 @@ def costs_text(costs: CoreCosts) -> str:
         lines += ["", f"[kernels.{name}]", f"error_percent = {kernel.error_percent:.1f}"]
         lines += ["", f"[kernels.{name}.coefficients]"]
         lines += [f"{term} = {value:.4f}" for term, value in kernel.coefficients.items()]
+    if costs.code:
+        lines += ["", "[code]", *(f"{unit} = {size}" for unit, size in sorted(costs.code.items()))]
     return "\n".join(lines) + "\n"
 
 

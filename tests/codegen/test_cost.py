@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from picobnn.codegen.cost import step_cost, transpose_cost, transpose_terms
+from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Density, InputConv2dStep
 from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.strategies._common import input_density, visits
@@ -29,7 +30,9 @@ from tests.support.small_programs import binary_conv2d, two_layers
 
 M4 = find_core("m4")
 KERNEL = KernelCosts({"call": 1.5, "filter": 0.0625}, 2.5)
-COSTS = CoreCosts("cortex-m4", CostBasis.MODELLED, "a test", {"xnor": KERNEL, TRANSPOSE: KernelCosts({}, 0.0)})
+COSTS = CoreCosts(
+    "cortex-m4", CostBasis.MODELLED, "a test", {"xnor": KERNEL, TRANSPOSE: KernelCosts({}, 0.0)}, {"model": 7}
+)
 CALIBRATED = [core.core for core in CORES if load_costs(core.core) is not None]
 
 
@@ -50,6 +53,7 @@ def test_a_record_reads_back_from_its_text() -> None:
         ("error_percent = 2.5", "", ErrorId.CONFIG_VALUE, "kernels.xnor.error_percent"),
         ("[kernels.transpose", "[kernels.reverse", ErrorId.CONFIG_VALUE, "transpose"),
         ("format = 1", "format", ErrorId.CONFIG_FILE, "TOML"),
+        ("model = 7", "model = -7", ErrorId.CONFIG_VALUE, "model is -7"),
     ],
 )
 def test_a_wrong_file_is_refused(old: str, new: str, error_id: ErrorId, words: str) -> None:
@@ -69,7 +73,9 @@ def test_files_are_canonical_and_name_known_kernels(core: str) -> None:
     assert costs.core == core
     assert parse_costs(costs_text(costs), core) == costs
     assert set(costs.kernels) <= {TRANSPOSE, *(strategy.name for strategy in STRATEGIES)}
-    assert list(costs.kernels[TRANSPOSE].coefficients) == [term.name for term in transpose_terms(Shape(1, 1, 1))]
+    assert list(costs.kernels[TRANSPOSE].coefficients) == [
+        term.name for term in transpose_terms(Shape(1, 1, 1), Layout.PIXEL_PLANES)
+    ]
 
 
 @pytest.mark.parametrize("core", CALIBRATED)
@@ -103,9 +109,11 @@ def test_an_estimate_is_the_sum_of_its_terms() -> None:
 def test_without_coefficients_there_is_no_estimate() -> None:
     program = two_layers()
     assert step_cost(STRATEGIES[0], program.steps[0], program, M4, COSTS) is None
-    assert transpose_cost(Shape(4, 4, 4), None) is None
-    with pytest.raises(PicobnnError, match="the coefficients of transpose lack call, block, edge") as caught:
-        transpose_cost(Shape(4, 4, 4), COSTS)
+    assert transpose_cost(Shape(4, 4, 4), Layout.PIXEL_PLANES, None) is None
+    with pytest.raises(
+        PicobnnError, match="the coefficients of transpose lack call, line, block, low, read, narrow, written"
+    ) as caught:
+        transpose_cost(Shape(4, 4, 4), Layout.PIXEL_PLANES, COSTS)
     assert caught.value.error_id is ErrorId.PLAN_INVALID
 
 

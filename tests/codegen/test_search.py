@@ -15,6 +15,7 @@ from picobnn.codegen.search import Measure, Option, Stage, Totals, Way, best_way
 from picobnn.errors import ErrorId, PicobnnError
 
 OBJECTIVES = list(itertools.permutations(Measure))
+CODE_BYTES = {"a": 3, "b": 7, "turn": 2}
 BIT_LAYOUTS = (Layout.CHANNEL_WORDS, Layout.PIXEL_PLANES)
 
 
@@ -30,27 +31,30 @@ def random_chain(rng: np.random.Generator) -> list[Stage]:
                 cycles=int(rng.integers(0, 20)),
                 flash_bytes=int(rng.integers(0, 12)),
                 ram_bytes=int(rng.integers(0, 12)),
+                code=frozenset(unit for unit in CODE_BYTES if rng.random() < 0.4),
             )
             for _ in range(int(rng.integers(1, 5)))
         )
         sizes = {layout: int(rng.integers(0, 8)) for layout in reads}
-        stages.append(Stage(options, sizes, int(rng.integers(0, 6))))
+        turns = {layout: int(rng.integers(0, 6)) for layout in BIT_LAYOUTS}
+        stages.append(Stage(options, sizes, turns, frozenset({"turn"})))
     return stages
 
 
 def totals_of(stages: Sequence[Stage], choices: Sequence[int]) -> Totals:
     """What a way adds up to, written down a second time."""
     cycles = flash = ram = 0
-    layout = Layout.HWC_BYTES
+    layout, units = Layout.HWC_BYTES, set()
     for stage, choice in zip(stages, choices, strict=True):
         option = stage.options[choice]
         transposed = option.reads is not layout
-        cycles += option.cycles + (stage.transpose_cycles if transposed else 0)
+        cycles += option.cycles + (stage.transpose_cycles[option.reads] if transposed else 0)
+        units |= option.code | ({"turn"} if transposed else set())
         flash += option.flash_bytes
         copy = stage.input_bytes[option.reads] if transposed else 0
         ram = max(ram, stage.input_bytes[layout] + copy + option.ram_bytes)
         layout = option.writes
-    return cycles, flash, ram
+    return cycles, flash + sum(CODE_BYTES[unit] for unit in units), ram
 
 
 def every_way(stages: Sequence[Stage]) -> list[Way]:
@@ -71,7 +75,7 @@ def test_it_equals_exhaustive_search(seed: int) -> None:
         middle = ways[int(rng.integers(len(ways)))].totals
         limited = [measure for measure in Measure if rng.integers(2)]
         for limits in ({}, {measure: middle[measure] - int(rng.integers(0, 2)) for measure in limited}):
-            found = best_way(stages, Layout.HWC_BYTES, objective, limits)
+            found = best_way(stages, Layout.HWC_BYTES, objective, limits, CODE_BYTES)
             fitting = [[way.totals[measure] for measure in objective] for way in ways if within(way, limits)]
             if found is None:
                 assert not fitting
@@ -91,7 +95,7 @@ def test_the_distance_to_a_budget_is_the_least(seed: int) -> None:
     budget = Budget(flash_bytes=flash, ram_bytes=ram, cycles=cycles)
     limits = budget.limits()
     if any(within(way, limits) for way in ways):
-        choices = choose_within(stages, Layout.HWC_BYTES, tuple(Measure), budget, "chain")
+        choices = choose_within(stages, Layout.HWC_BYTES, tuple(Measure), budget, "chain", CODE_BYTES)
         assert within(Way(choices, totals_of(stages, choices)), limits)
         return
     kept: dict[Measure, int] = {}
@@ -103,7 +107,7 @@ def test_the_distance_to_a_budget_is_the_least(seed: int) -> None:
     with pytest.raises(
         PicobnnError, match=f"at least {least} .*: {least - limit} .* above the limit of {limit}"
     ) as caught:
-        choose_within(stages, Layout.HWC_BYTES, tuple(Measure), budget, "chain")
+        choose_within(stages, Layout.HWC_BYTES, tuple(Measure), budget, "chain", CODE_BYTES)
     assert caught.value.error_id is ErrorId.BUDGET_EXCEEDED
 
 
@@ -114,7 +118,7 @@ def test_a_long_chain_stays_quick() -> None:
         options = tuple(
             Option(BIT_LAYOUTS[i % 2], BIT_LAYOUTS[i % 2], *(int(n) for n in rng.integers(1, 50, 3))) for i in range(4)
         )
-        stages.append(Stage(options, dict.fromkeys(BIT_LAYOUTS, 4), 10))
+        stages.append(Stage(options, dict.fromkeys(BIT_LAYOUTS, 4), dict.fromkeys(BIT_LAYOUTS, 10)))
     free = best_way(stages, Layout.HWC_BYTES, tuple(Measure), {})
     assert free is not None
     limits = {Measure.FLASH: free.totals[Measure.FLASH] - 100, Measure.RAM: free.totals[Measure.RAM]}

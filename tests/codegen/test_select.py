@@ -12,6 +12,7 @@ import pytest
 
 from picobnn.codegen import select, strategies
 from picobnn.codegen.budget import Budget
+from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.emit import render_model
 from picobnn.codegen.manifest import build_manifest
 from picobnn.codegen.plan import Kernels, Layout, Optimize, Plan, layout_bytes
@@ -21,7 +22,7 @@ from picobnn.codegen.strategies import STRATEGIES, CostTerm, Strategy, find_stra
 from picobnn.codegen.strategies.xnor import XnorStrategy
 from picobnn.codegen.targets import CORES, Target, find_core
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts
-from picobnn.codegen.vocabulary import WeightDomain
+from picobnn.codegen.vocabulary import Shape, WeightDomain
 from picobnn.errors import ErrorId, PicobnnError
 from tests.support.random_programs import random_program
 from tests.support.small_programs import binary_conv2d, two_layers
@@ -49,9 +50,10 @@ def prices(cycles: Mapping[str, float], transpose: float = 0) -> CoreCosts:
         (term.name for term in find_strategy("direct").cost_terms(two_layers().steps[0], two_layers(), M4)), 0.0
     )
     kernels = {name: KernelCosts({"call": price}, 0.0) for name, price in cycles.items()}
+    turn = dict.fromkeys((term.name for term in transpose_terms(Shape(1, 1, 1), Layout.PIXEL_PLANES)), 0.0)
     kernels |= {
         "direct": KernelCosts(zero | {"call": 100.0}, 0.0),
-        TRANSPOSE: KernelCosts({"call": transpose, "block": 0.0, "edge": 0.0}, 0.0),
+        TRANSPOSE: KernelCosts(turn | {"call": transpose}, 0.0),
     }
     return CoreCosts("cortex-m4", CostBasis.MODELLED, "a test", kernels)
 

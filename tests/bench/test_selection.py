@@ -82,6 +82,6 @@ def test_percent_is_signed() -> None:
 def test_a_network_is_measured() -> None:
     row = measure(0, "m4")
     assert row["chosen_cycles"] >= row["best_cycles"] > 0
-    assert row["best_cycles"] == row["best_sum_of_layers"]
+    assert abs(percent(row["best_cycles"], row["best_sum_of_layers"])) < 0.5
     assert {layer["strategy"] for layer in row["layers"]} >= {"direct", "subset", "xnor", "rows", "planes"}
     assert summary([row])["networks"] == 1

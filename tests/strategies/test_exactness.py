@@ -22,7 +22,7 @@ from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.project import project_facts
 from picobnn.codegen.strategies import STRATEGIES
-from picobnn.codegen.targets import find_core, load_board
+from picobnn.codegen.targets import InstructionSet, Target, find_core, load_board
 from picobnn.codegen.vocabulary import PoolStage
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
@@ -60,13 +60,24 @@ CLASSES = {
     "rows": conv_classes("rows", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("rows"),
     "planes": conv_classes("planes", Kind.CONV, ON_BITS, (1, 2)),
     "slice": conv_classes("slice", Kind.DEPTHWISE, ON_BITS, (1, 2, 3)),
+    "planes_paired": conv_classes("planes_paired", Kind.CONV, ON_BITS, (1, 2)),
+    "planes_mve": conv_classes("planes_mve", Kind.CONV, ON_BITS, (1, 2)),
 }
-NOT_ON_V6M = ("planes",)
+NEEDS = {
+    "planes": (InstructionSet.V7M, InstructionSet.MVE),
+    "planes_paired": (InstructionSet.V7M, InstructionSet.MVE),
+    "planes_mve": (InstructionSet.MVE,),
+}
+"""Instruction sets of the strategies that do not run on all."""
 
 
-def all_classes(core: str) -> list[LayerClass]:
-    left_out = NOT_ON_V6M if core in ("cortex-m0", "cortex-m0plus") else ()
-    return [each for name, classes in CLASSES.items() if name not in left_out for each in classes]
+def all_classes(target: Target) -> list[LayerClass]:
+    return [
+        each
+        for name, classes in CLASSES.items()
+        if target.isa in NEEDS.get(name, tuple(InstructionSet))
+        for each in classes
+    ]
 
 
 def assert_host_equals(fans: list[Fan], images: int, sanitize: str | None = None) -> None:
@@ -87,23 +98,24 @@ def test_every_strategy_has_its_classes() -> None:
 
 
 def test_two_hundred_layers_equal_the_reference_on_the_host() -> None:
-    fans = draw_fans(np.random.default_rng(1), 200, PER_FAN, all_classes(M4.core), M4)
+    fans = draw_fans(np.random.default_rng(1), 200, PER_FAN, all_classes(M4), M4)
     seen = met(fans)
     assert sum(seen.values()) >= 200
-    for strategy, classes in CLASSES.items():
+    for strategy in {each.strategy for each in all_classes(M4)}:
         for field in ("kind", "padding", "stride", "pool", "has_tail", "has_sums"):
-            wanted = {getattr(each, field) for each in classes}
+            wanted = {getattr(each, field) for each in CLASSES[strategy]}
             assert {getattr(each, field) for each in seen if each.strategy == strategy} == wanted, (strategy, field)
     assert_host_equals(fans, 3, sanitize="undefined")
 
 
 @pytest.mark.slow
-def test_two_thousand_layers_of_every_class_equal_the_reference_on_the_host() -> None:
-    rng = np.random.default_rng(2)
-    batches = [draw_fans(rng, 250, PER_FAN, all_classes(M4.core), M4) for _ in range(8)]
+@pytest.mark.parametrize("core", ["m4", "m55"])
+def test_two_thousand_layers_of_every_class_equal_the_reference_on_the_host(core: str) -> None:
+    rng, target = np.random.default_rng(2), find_core(core)
+    batches = [draw_fans(rng, 250, PER_FAN, all_classes(target), target) for _ in range(8)]
     seen = met(fan for fans in batches for fan in fans)
     assert sum(seen.values()) >= 2000
-    assert set(seen) == set(all_classes(M4.core))
+    assert set(seen) == set(all_classes(target))
     for fans in batches:
         assert_host_equals(fans, 5)
 
@@ -126,10 +138,10 @@ def test_two_thousand_layers_of_every_class_equal_the_reference_on_the_host() ->
 def test_two_hundred_layers_equal_the_reference_on_a_core(core: str, board_id: str, tmp_path: Path) -> None:
     target = find_core(core)
     board = dataclasses.replace(load_board(board_id), target=target)
-    fans = draw_fans(np.random.default_rng(3), 200, PER_FAN, all_classes(target.core), target)
+    fans = draw_fans(np.random.default_rng(3), 200, PER_FAN, all_classes(target), target)
     seen = met(fans)
     assert sum(seen.values()) >= 200
-    assert {each.strategy for each in seen} == {each.strategy for each in all_classes(target.core)}
+    assert {each.strategy for each in seen} == {each.strategy for each in all_classes(target)}
     for number, fan in enumerate(fans):
         program = fan.plan.program
         images = fan_images(np.random.default_rng(number), program, 3)

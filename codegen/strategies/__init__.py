@@ -4,7 +4,7 @@
 Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in which ``select.py`` asks.
 """
 
-from picobnn.codegen.strategies import direct, planes, planes_mve, planes_paired, rows, subset, xnor
+from picobnn.codegen.strategies import direct, planes, planes_mve, planes_paired, rows, rows_mve, subset, xnor
 from picobnn.codegen.strategies import slice as slice_
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
 
@@ -13,6 +13,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     xnor.STRATEGY,
     subset.STRATEGY,
     rows.STRATEGY,
+    rows_mve.STRATEGY,
     planes.STRATEGY,
     planes_paired.STRATEGY,
     planes_mve.STRATEGY,

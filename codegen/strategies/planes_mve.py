@@ -35,6 +35,7 @@ from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, Scale, Shape
 
 RUNTIME_FILES = (
     *SCALAR_FILES,
+    "picobnn_mve_adders.S",
     "picobnn_planes_mve.h",
     "picobnn_planes_mve.c",
     "picobnn_planes_mve_core.c",

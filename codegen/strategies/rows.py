@@ -90,7 +90,7 @@ class RowsStrategy:
         return Layout.CHANNEL_WORDS
 
     def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
-        sizes = _sizes(step)
+        sizes = sizes_of(step)
         begins = 0 if isinstance(step, BinaryDenseStep) else sizes.segments
         return 4 * (SEGMENT_WORDS + sizes.groups + sizes.carry_words + begins + sizes.list_words)
 
@@ -99,7 +99,7 @@ class RowsStrategy:
         ``listed``: rows put into lists; ``added``: rows added, those that fill up eights included; ``carries``: carries
         of 16 rows, added up eight at a time."""
         shape = program.tensors[step.input].shape
-        sizes = _sizes(step)
+        sizes = sizes_of(step)
         pixel_words = (shape.channels + 31) // 32
         walk = _walk(step, program)
         calls = walk.positions * sizes.groups
@@ -144,7 +144,7 @@ class RowsStrategy:
         table_symbols: dict[str, str],
     ) -> LayerView:
         shape = program.tensors[step.input].shape
-        sizes = _sizes(step)
+        sizes = sizes_of(step)
         borders = _borders(step, program)
         filters = {
             "count": len(step.weights),
@@ -157,7 +157,7 @@ class RowsStrategy:
             "carry_words": sizes.carry_words,
             "list_words": sizes.list_words,
         }
-        pointers = {"weights": table_symbols["weights"], "starts": table_symbols["starts"]}
+        pointers = {"add": "picobnn_rows_add", "weights": table_symbols["weights"], "starts": table_symbols["starts"]}
         pointers |= dict(epilogue_pointers(step, table_symbols)[:2])
         outer: tuple[tuple[str, str], ...] = ()
         if isinstance(step, BinaryDenseStep):
@@ -181,7 +181,7 @@ class RowsStrategy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
+class Sizes:
     """Fields of ``picobnn_rows_filters``."""
 
     groups: int
@@ -192,14 +192,15 @@ class _Sizes:
     list_words: int
 
 
-def _sizes(step: Step) -> _Sizes:
+def sizes_of(step: Step) -> Sizes:
+    """Of an accepted step."""
     taps = fan_in(step)
     segments = 1 if isinstance(step, BinaryDenseStep) else step.weights.shape[2]
     rows = taps // segments
     # A dense layer has one list. A convolution keeps segments - 1 lists and adds one; a list that may not fit behind
     # the last starts at the front again, which wastes less than one list.
     lists = 1 if isinstance(step, BinaryDenseStep) else segments + 1
-    return _Sizes(
+    return Sizes(
         groups=(len(step.weights) + LANES - 1) // LANES,
         # The least p with 2**(p - 1) > taps: counts lie in -(taps + 1) to taps, see picobnn_rows.h.
         planes=max(MIN_PLANES, 1 + taps.bit_length()),
@@ -232,7 +233,7 @@ def _starts(step: Step, counts: BitArray) -> WordArray:
     Lanes behind the last channel start where they give 0: at -1, and where inverted at n.
     """
     assert not isinstance(step.epilogue, Scale)
-    sizes = _sizes(step)
+    sizes = sizes_of(step)
     thresholds = thresholds_within(step.epilogue, fan_in(step))
     taps = int(counts.sum())
     balance = 2 * (step.weights * counts).reshape(len(step.weights), -1).sum(axis=1, dtype=np.int64) - taps

@@ -2,24 +2,16 @@
  * picobnn planes adders for cores with vectors (Armv8.1-M, MVE). Contracts and formats stand in
  * picobnn_planes_mve.h.
  *
- * Identity: two pairs (x, x ^ y) are added to a counter in 8 operations, with one pair as carry
- * (Demenkov, Kojevnikov, Kulikov and Yaroslavtsev, 2010), one pair in 4 with one word as carry: 32
- * operations for 8 words, where full adders take 35.
- *
- * An operation takes two beats; a load or store between two operations is free, so the words of an
- * addition are loaded, and the counter of weight 4 is kept in the frame, between operations. In the
- * form for one filter the last adder of a group runs under the loads of the next one.
- *
- * Registers in the list loop: q0, q1 counters of weight 1 and 2; q2, q3 the pair for the counter of
- * weight 4; q4-q7 words; r0-r7 addresses; r8 list; r9 words of the block; r10 pass; r11 limits; r12
- * carries of weight 8; lr groups left. Then q0, q1 are the counters of weight 8 and 16, to which the
- * carries are added; the rest of the counters lie in the frame, where the compare finds all.
+ * Registers in the list loop: as picobnn_mve_adders.S says; r8 list; r9 words of the block; r10 pass;
+ * r11 limits; lr groups left. The counters lie in the frame in the end, where the compare finds them.
  *
  * Cycles on Cortex-M55, modelled without a band: per group of 8 words 76 for one filter, 101 for two
  * (of 64 lanes each); 70 and 6 per counter from weight 64 on per 8 carries; 7 per bit and class of
  * the compare; about 90 per unit.
  */
 #if defined(__ARM_FEATURE_MVE)
+
+#include "picobnn_mve_adders.S"
 
     .syntax unified
     .thumb
@@ -38,34 +30,11 @@
     .equ CARRIES, 252
 
 /* The frame: the counters, what moves on, and a result. */
-    .equ WEIGHT_4, 32
-    .equ WEIGHT_32, 80
-    .equ WEIGHT_64, 96
     .equ NEXT_LIST, 192
     .equ NEXT_OUTPUT, 196
     .equ LEFT, 200
     .equ RESULT, 208
     .equ FRAME_BYTES, 224
-
-/* Two pairs at once: sum += x1 + y1 + x2 + y2 with p = x ^ y; the pair of carries is in (p1, x1); x2
- * and p2 are lost. 8 operations. */
-    .macro double_adder sum, x1, p1, x2, p2
-    veor    \x1, \x1, \sum
-    vorr    \x1, \x1, \p1
-    veor    \p1, \p1, \sum
-    veor    \x2, \x2, \p1
-    veor    \sum, \p1, \p2
-    vbic    \x2, \x2, \p2
-    veor    \p1, \p1, \x1
-    veor    \x1, \x1, \x2
-    .endm
-
-/* Four words to the counter of weight 1; the pair of carries is in (b, a). 10 operations. */
-    .macro add_words a, b, c, d
-    veor    \b, \b, \a
-    veor    \d, \d, \c
-    double_adder q0, \a, \b, \c, \d
-    .endm
 
 /* Addresses from the offsets in r1, r3, r5, r7. 8 cycles. */
     .macro find_words
@@ -84,44 +53,7 @@
     ldrd    r1, r3, [r8], #16
     ldrd    r5, r7, [r8, #-8]
     find_words
-    vldrw.u32 q4, [sp, #WEIGHT_4]
-    veor    q2, q2, q4
-    vldrw.u32 q5, [r0]
-    vorr    q2, q2, q3
-    vldrw.u32 q6, [r1]
-    veor    q4, q4, q3
-    vldrw.u32 q7, [r2]
-    veor    q2, q2, q4
-    vstrw.32 q4, [sp, #WEIGHT_4]
-    veor    q6, q6, q5
-    vstrw.32 q2, [r12], #16
-    veor    q5, q5, q0
-    vldrw.u32 q4, [r3]
-    vorr    q5, q5, q6
-    vldrw.u32 q2, [r4]
-    veor    q4, q4, q7
-    vldrw.u32 q3, [r5]
-    veor    q6, q6, q0
-    veor    q7, q7, q6
-    veor    q0, q6, q4
-    vbic    q7, q7, q4
-    vldrw.u32 q4, [r7]
-    veor    q6, q6, q5
-    veor    q5, q5, q7
-    vldrw.u32 q7, [r6]
-    add_words q2, q3, q7, q4
-    double_adder q1, q3, q2, q6, q5
-    .endm
-
-/* The last pair of the list. */
-    .macro end_groups_1
-    vldrw.u32 q4, [sp, #WEIGHT_4]
-    veor    q2, q2, q4
-    vorr    q2, q2, q3
-    veor    q4, q4, q3
-    vstrw.32 q4, [sp, #WEIGHT_4]
-    veor    q2, q2, q4
-    vstrw.32 q2, [r12], #16
+    add_eight
     .endm
 
 /* 8 words of each of two filters. */
@@ -158,6 +90,10 @@
     vstrw.32 q4, [sp, #WEIGHT_4]
     veor    q2, q2, q4
     vstrw.32 q2, [r12], #16
+    .endm
+
+    .macro end_groups_1
+    end_eights
     .endm
 
     .macro end_groups_2
@@ -199,21 +135,7 @@
     adds    r12, r12, #16
     .endif
     subs    r2, r2, #6
-    add     r0, r10, #WEIGHT_64
-    add     r1, sp, #WEIGHT_64
-    dls     lr, r2
-11:
-    vldrw.u32 q0, [r0], #16
-    vstrw.32 q0, [r1], #16
-    le      lr, 11b
-    vldrw.u32 q0, [r10, #WEIGHT_4]
-    vldrw.u32 q1, [r10, #WEIGHT_32]
-    vstrw.32 q0, [sp, #WEIGHT_4]
-    vstrw.32 q1, [sp, #WEIGHT_32]
-    vldrw.u32 q0, [r10]
-    vmov.i32 q2, #0
-    vldrw.u32 q1, [r10, #16]
-    vmov.i32 q3, #0
+    start_counters r10
     dls     lr, r3
     .balign 4
 20:
@@ -223,68 +145,15 @@
     str     r8, [sp, #NEXT_LIST]
 
     ldr     r8, [r10, #CARRIES]
-    vstrw.32 q0, [sp]
-    vstrw.32 q1, [sp, #16]
-    adds    r8, r8, #16
-    vldrw.u32 q0, [r10, #48]
-    sub     r2, r12, r8
-    vmov.i32 q3, #0
     ldr     r6, [r10, #BITS]
-    vldrw.u32 q1, [r10, #64]
+    adds    r8, r8, #16
     subs    r6, r6, #6
-    b       31f
-30: /* zeros to a multiple of 8 */
-    vstrw.32 q3, [r12], #16
-    adds    r2, r2, #16
-31:
-    tst     r2, #112
-    bne     30b
-    lsrs    r7, r2, #7
-    .balign 4
-40: /* 8 carries */
-    vldrw.u32 q2, [r8], #16
-    vldrw.u32 q3, [r8], #16
-    veor    q3, q3, q2
-    vldrw.u32 q4, [r8], #16
-    veor    q2, q2, q0
-    vldrw.u32 q5, [r8], #16
-    vorr    q2, q2, q3
-    vldrw.u32 q6, [r8], #16
-    veor    q5, q5, q4
-    vldrw.u32 q7, [r8], #16
-    veor    q3, q3, q0
-    veor    q4, q4, q3
-    veor    q0, q3, q5
-    vbic    q4, q4, q5
-    vldrw.u32 q5, [r8], #16
-    veor    q3, q3, q2
-    veor    q2, q2, q4
-    vldrw.u32 q4, [r8], #16
-    add_words q6, q7, q5, q4
-    vldrw.u32 q4, [sp, #WEIGHT_32]
-    double_adder q1, q3, q2, q7, q6
-    veor    q2, q2, q4
-    add     r0, sp, #WEIGHT_64
-    vorr    q2, q2, q3
-    dls     lr, r6
-    veor    q4, q4, q3
-    vstrw.32 q4, [sp, #WEIGHT_32]
-    veor    q2, q2, q4
-41: /* and what they carry */
-    vldrw.u32 q4, [r0]
-    veor    q5, q4, q2
-    vstrw.32 q5, [r0], #16
-    vand    q2, q4, q2
-    le      lr, 41b
-    subs    r7, r7, #1
-    bne     40b
-    vstrw.32 q0, [sp, #48]
-    vmov.i32 q6, #0
-    vstrw.32 q1, [sp, #64]
+    add_carries r10
 
     ldrd    r4, r5, [r10, #CLASSES]
     adds    r6, r6, #5
     vmov.i8 q3, #0xff
+    vmov.i32 q6, #0
 50: /* one class of pixels */
     ldr     r0, [r4], #4
     add     r0, r0, r11

@@ -128,7 +128,7 @@ static PICOBNN_NOINLINE void run_dense(const picobnn_rows_filters *filters, uint
         pad_list(end, 4u * filters->segment_rows);
         set_segment(scratch, scratch, list, end, 0u);
         job.addend = 0u - (uint32_t)(end - list);
-        picobnn_rows_add(&job);
+        filters->add(&job);
         if (filters->flips != NULL) {
             picobnn_flip_words(job.words, filters->flips, filters->groups);
         }
@@ -326,7 +326,7 @@ static void add_row(const picobnn_rows_conv2d_layer *layer, window *view, picobn
         if (!is_pooled) {
             job->words = output;
         }
-        picobnn_rows_add(job);
+        filters->add(job);
         if (filters->flips != NULL) {
             picobnn_flip_words(job->words, filters->flips, groups);
         }

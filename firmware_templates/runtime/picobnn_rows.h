@@ -33,6 +33,11 @@ extern "C" {
 /* What counters of `planes` bits hold; see above. */
 #define PICOBNN_ROWS_MAX_TAPS(planes) ((1u << ((planes) - 1u)) - 1u)
 
+struct picobnn_rows_job;
+
+/* What adds rows up; see picobnn_rows_job. */
+typedef void picobnn_rows_adder(const struct picobnn_rows_job *job);
+
 /* Rows of one layer. A segment of weights is a kernel column (rows in the order ky, channel), or
  * all inputs of a dense layer; it ends with a row of zeros. */
 typedef struct {
@@ -46,6 +51,7 @@ typedef struct {
     uint32_t flip_above;   /* with more set bits in the map the clear ones select */
     uint32_t carry_words;  /* scratch for carries */
     uint32_t list_words;   /* scratch for lists */
+    picobnn_rows_adder *add;     /* picobnn_rows_add, or another with its own form of rows */
     const uint32_t *weights;     /* groups x segments x (segment_rows + 1) */
     const uint32_t *starts;      /* 2 (set bits select, clear bits select) x start_sets x groups x
                                     planes, least significant plane first */
@@ -101,7 +107,7 @@ uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t coun
  *
  * What the adder does: for every group, start + the selected rows + addend, bit-sliced; the sign,
  * xored with `invert`, goes to words[group]. The assembly knows the order of the fields. */
-typedef struct {
+typedef struct picobnn_rows_job {
     const uint32_t *memory; /* the segments stand here */
     const uint32_t *weights;
     const uint32_t *starts; /* groups x planes */

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy ``rows_mve``: ``rows`` on cores with vectors, 128 output channels at a time.
+
+Lists and maps are those of ``rows``; of its groups of 32 channels four at a time are a vector, and what is left over
+runs as in ``rows``. Flash is the same; scratch holds a vector for every 8 rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import Program, Step
+from picobnn.codegen.strategies import rows
+from picobnn.codegen.strategies._common import fan_in
+from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.targets import InstructionSet, Target
+
+GROUPS = 4
+"""Of 32 channels, in a vector."""
+EIGHT = 8
+PADDING_CARRIES = 4 + 9
+"""Vectors of carries: one for the rest of each list, one that is none, and those that fill up an eight."""
+
+RUNTIME_FILES = (
+    *rows.RUNTIME_FILES,
+    "picobnn_mve_adders.S",
+    "picobnn_rows_mve.h",
+    "picobnn_rows_mve.c",
+    "picobnn_rows_mve.S",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsMveStrategy:
+    """See the module."""
+
+    name: str = "rows_mve"
+    header: str = "picobnn_rows_mve.h"
+    packed_weights: bool = True
+
+    def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
+        return RUNTIME_FILES
+
+    def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
+        if target.isa is not InstructionSet.MVE:
+            return Refusal("the core has no vectors")
+        refusal = rows.STRATEGY.accepts(step, program, target)
+        if refusal is None and rows.sizes_of(step).groups < GROUPS:
+            return Refusal(f"{len(step.weights)} output channels do not fill a vector of {32 * GROUPS}")
+        return refusal
+
+    def input_layout(self, step: Step) -> Layout:
+        return rows.STRATEGY.input_layout(step)
+
+    def output_layout(self, step: Step) -> Layout:
+        return rows.STRATEGY.output_layout(step)
+
+    def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:
+        more = _carry_words(step) - rows.sizes_of(step).carry_words
+        return rows.STRATEGY.scratch_bytes(step, program, target) + 4 * more
+
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
+        """Those of ``rows`` with the groups in two: ``vector``, ``added``, ``carries`` (eights of carries of 8 rows) of
+        vectors; ``rest_group``, ``rest_added`` of the groups left over."""
+        terms = {term.name: term for term in rows.STRATEGY.cost_terms(step, program, target)}
+        groups = rows.sizes_of(step).groups
+        vectors, rest = divmod(groups, GROUPS)
+        calls, added = terms["group"].mean / groups, terms["added"]
+
+        def eights(count: float) -> float:
+            return vectors * calls * math.ceil(count / groups / max(calls, 1) / EIGHT**2)
+
+        kept = ("call", "map_word", "column", "list_word", "listed", "position")
+        return (
+            *(terms[name] for name in kept),
+            CostTerm.always("vector", vectors * calls),
+            CostTerm("added", added.mean * vectors / groups, added.worst * vectors / groups),
+            CostTerm("carries", eights(added.mean), eights(added.worst)),
+            CostTerm.always("rest_group", rest * calls),
+            CostTerm("rest_added", added.mean * rest / groups, added.worst * rest / groups),
+        )
+
+    def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:
+        weights, starts, *others = rows.STRATEGY.tables(step, program, target)
+        groups = rows.sizes_of(step).groups
+        sets = starts.values.reshape(-1, groups, rows.sizes_of(step).planes)
+        return (
+            dataclasses.replace(weights, values=_vectors(weights.values.reshape(1, groups, -1))),
+            dataclasses.replace(starts, values=_vectors(sets)),
+            *others,
+        )
+
+    def view(
+        self, step: Step, program: Program, target: Target, symbol: str, table_symbols: dict[str, str]
+    ) -> LayerView:
+        view = rows.STRATEGY.view(step, program, target, symbol, table_symbols)
+        numbers = dict(view.numbers) | {"filters.carry_words": _carry_words(step)}
+        pointers = dict(view.pointers) | {"filters.add": "picobnn_rows_mve_add"}
+        return dataclasses.replace(view, numbers=tuple(numbers.items()), pointers=tuple(pointers.items()))
+
+
+def _carry_words(step: Step) -> int:
+    return GROUPS * (fan_in(step) // EIGHT + PADDING_CARRIES)
+
+
+def _vectors(words: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """(sets, groups, n) -> flat: per set the words of four groups side by side, then the groups left over."""
+    sets, groups, count = words.shape
+    full = groups // GROUPS * GROUPS
+    side_by_side = words[:, :full].reshape(sets, -1, GROUPS, count).transpose(0, 1, 3, 2).reshape(sets, -1)
+    return np.concatenate([side_by_side, words[:, full:].reshape(sets, -1)], axis=1).reshape(-1)
+
+
+STRATEGY = RowsMveStrategy()

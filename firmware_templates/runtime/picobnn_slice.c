@@ -122,12 +122,12 @@ static PICOBNN_NOINLINE void run_any(const picobnn_slice_conv2d_layer *layer,
     for (uint32_t group = 0u; group < job->groups; ++group) {
         const uint32_t *column = strip;
         uint32_t *output = job->output + group;
-        uint32_t *const end = output + job->output_bytes / 4u;
 
-        for (; output != end; output += job->groups) {
+        for (uint32_t x = job->positions; x != 0u; --x) {
             *output =
                 count_window(shape, layer->planes, column, weights, starts) ^ starts[layer->planes];
             column += job->step_bytes / 4u;
+            output += job->groups;
         }
         strip += job->strip_bytes / 4u;
         weights += filter_words;
@@ -180,7 +180,7 @@ static PICOBNN_NOINLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *out
     const uint16_t *span = layer->spans;
 
     walk->job.count = 0u;
-    walk->job.output_bytes = 0u;
+    walk->job.positions = 0u;
     if (top >= walk->next || bottom < walk->next) {
         walk->next = top;
         walk->slot = 0u;
@@ -205,7 +205,7 @@ static PICOBNN_NOINLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *out
         walk->job.weights = weights;
         walk->job.starts = starts + *span++ * walk->set_words;
         walk->job.output = output;
-        walk->job.output_bytes = positions * walk->job.pixel_bytes;
+        walk->job.positions = positions;
         walk->job.groups = layer->groups;
         run_job(walk);
         walk->job.count = 0u;

@@ -65,7 +65,7 @@ typedef struct {
     const uint32_t *starts;  /* of the set */
     uint32_t *output;        /* of the first position */
     uint32_t strip_bytes;    /* from a group to the next */
-    uint32_t output_bytes;   /* positions x pixel_bytes; 0: the row is copied only */
+    uint32_t positions;      /* 0: the row is copied only */
     uint32_t pixel_bytes;    /* from a position of the output to the next */
     uint32_t step_bytes;     /* from a position of the strip to the next */
     uint32_t groups;         /* at least 1 */

@@ -165,12 +165,13 @@ picobnn_slice_3x3:
     str     r5, [r2]
 
 .Lcopied: /* r0 job */
-    ldmia   r0!, {r1-r7} /* strip, weights, starts, output, strip_bytes, output_bytes, pixel_bytes */
+    ldmia   r0!, {r1-r7} /* strip, weights, starts, output, strip_bytes, positions, pixel_bytes */
     subs    r0, #JOB_STEP
     cmp     r6, #0
     beq     .Lnear_done
     mov     r11, r7
     mov     r12, r4
+    muls    r6, r7
     adds    r6, r6, r4
     mov     lr, r6
     ldmia   r3!, {r6, r7}

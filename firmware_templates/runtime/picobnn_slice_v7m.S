@@ -4,7 +4,7 @@
  *     void picobnn_slice_3x3(picobnn_slice_job *job);
  *
  * Contract as in picobnn_slice.h; all pointers 4-byte aligned; no word beyond strip, weights and
- * starts is read. 60 bytes of stack. No branch depends on the map.
+ * starts is read. 64 bytes of stack. No branch depends on the map.
  *
  * Identity: nine marks, a start k of three planes and a 1 overflow 8 where marks + k + 1 >= 8. Two
  * words x and y go into a counter as the pair (x, p) with p = x ^ y; two pairs take 8 operations and
@@ -18,11 +18,12 @@
  *               sum & plane.
  * 9 operations for the weights, 4 for pairs, 24 + 4 for adders, 5 for start and result: 46.
  *
- * Registers over the positions of a group: r0 strip, r1 weights, r12 output, lr its end; r2 to r11
- * words; the frame holds what belongs to the group.
+ * Registers over the positions of a group: r0 strip, r1 weights, r12 output; r2 to r11 and lr words;
+ * the frame holds what belongs to the group.
  *
- * Cortex-M4, modelled: 78 cycles per position and word (loads 27, operations 46, store, output, loop
- * 5), about 40 per group and 40 per call beside that.
+ * Cortex-M4, modelled: 152 cycles per two positions of a word 12 bytes apart (loads 26 and 27,
+ * operations 2 x 46, stores, output and loop 7), 78 per position 24 bytes apart; 3.5 per word of the
+ * row that is copied; about 65 per group and 30 per call beside that.
  */
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) || \
     defined(__ARM_ARCH_8_1M_MAIN__)
@@ -41,8 +42,9 @@
     .equ START_4, 8
     .equ INVERT, 12
     .equ PIXEL, 16   /* bytes of an output pixel */
-    .equ JOB, 20
-    .equ FRAME, 24
+    .equ END, 20     /* of the output */
+    .equ JOB, 24
+    .equ FRAME, 28
 
 /* Bytes of the weights of a group: three columns of five words. */
     .equ FILTER, 60
@@ -67,11 +69,9 @@
     eors    \x, \x, \sum
 .endm
 
-/* All positions of a group, `step` bytes of the strip apart. The strip moves on with its first
- * word, so the others stand `step` bytes before where they were. */
-.macro positions step
-    .balign 4
-1:
+/* One position. The strip moves on by `step` bytes with its first word, so the others stand `step`
+ * bytes before where they were. Where `is_last` is set lr becomes the output's end. */
+.macro position step, is_last
     ldr     r2, [r0], #\step
     ldr     r3, [r0, #(4 - \step)]
     ldr     r4, [r0, #(8 - \step)]
@@ -92,35 +92,36 @@
     double_adder r2, r3, r4, r5, r6
     ldr     r5, [r0, #(20 - \step)]
     ldr     r6, [r0, #(24 - \step)]
-    ldr     r9, [r0, #(28 - \step)]
-    ldr     r10, [r0, #(32 - \step)]
-    ldr     r7, [r1, #28]
-    ldr     r8, [r1, #40]
+    ldr     r7, [r0, #(28 - \step)]
+    ldr     r8, [r0, #(32 - \step)]
+    ldr     r9, [r1, #28]
+    ldr     r10, [r1, #40]
     ldr     r11, [r1, #44]
-    eors    r5, r5, r7
-    eor     r6, r6, r8
-    eor     r9, r9, r11
-    ldr     r7, [r1, #48]
-    ldr     r8, [sp, #START_1]
-    ldr     r11, [sp, #START_2]
+    ldr     lr, [r1, #48]
+    eor     r5, r5, r9
+    eor     r6, r6, r10
+    eor     r7, r7, r11
+    eor     r8, r8, lr
     eors    r6, r6, r5
-    eor     r10, r10, r7
-    eor     r10, r10, r9
-    double_adder r2, r5, r6, r9, r10
-    orr     r2, r2, r8
+    eor     r8, r8, r7
+    double_adder r2, r5, r6, r7, r8
+    ldr     r7, [sp, #START_1]
+    ldr     r8, [sp, #START_2]
+    ldr     r9, [sp, #START_4]
+    ldr     r10, [sp, #INVERT]
+    ldr     r11, [sp, #PIXEL]
+.if \is_last
+    ldr     lr, [sp, #END]
+.endif
+    orrs    r2, r2, r7
     double_adder r2, r4, r3, r6, r5
-    ldr     r5, [sp, #START_4]
-    ldr     r6, [sp, #INVERT]
-    ldr     r7, [sp, #PIXEL]
-    and     r2, r2, r11
+    and     r2, r2, r8
     pair_adder r2, r3, r4
-    ands    r2, r2, r5
+    and     r2, r2, r9
     orrs    r2, r2, r3
-    eors    r2, r2, r6
+    eor     r2, r2, r10
     str     r2, [r12]
-    add     r12, r12, r7
-    cmp     r12, lr
-    bne     1b
+    add     r12, r12, r11
 .endm
 
     .section .text.picobnn_hot.slice_3x3, "ax", %progbits
@@ -169,27 +170,37 @@ picobnn_slice_3x3:
     bne     .Lcopy_one
 
 .Lcopied: /* r0 job */
-    ldm     r0, {r1-r8} /* strip, weights, starts, output, strip_bytes, output_bytes, pixel_bytes, step */
+    ldm     r0, {r1-r8} /* strip, weights, starts, output, strip_bytes, positions, pixel_bytes, step */
     cmp     r6, #0
     beq     .Lgroup_done
+    mla     lr, r6, r7, r4
     mov     r12, r7
     cmp     r8, #12
     ldm     r3!, {r8-r11}
     stm     sp, {r8-r12}
+    str     lr, [sp, #END]
     add     r8, r1, r5
     add     r9, r2, #FILTER
     mov     r10, r3
     add     r11, r4, #4
     stm     r0, {r8-r11}
     mov     r12, r4
-    add     lr, r4, r6
     mov     r0, r1
     mov     r1, r2
     bne     .Ltwo
-    positions 12
+    tst     r6, #1
+    bne     2f
+    .balign 4
+1:  position 12, 0
+2:  position 12, 1
+    cmp     r12, lr
+    bne     1b
     b       .Lgroup_done
+    .balign 4
 .Ltwo:
-    positions 24
+    position 24, 1
+    cmp     r12, lr
+    bne     .Ltwo
 .Lgroup_done:
     ldr     r0, [sp, #JOB]
     ldr     r1, [r0, #JOB_GROUPS]

@@ -101,7 +101,7 @@ def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[
     """One per strategy: forced wherever it accepts."""
     chosen = [find_strategy(name) for name in strategies]
     choices: list[dict[int, str]] = []
-    firsts = [s.name for s in chosen if s.accepts(program.steps[0], program, board.target) is None]
+    firsts = [s.name for s in chosen if s.accepts(program.steps[0], program, board.target) is None] or ["direct"]
     others = [s.name for s in chosen if s.name not in FIRST] if len(program.steps) > 1 else [""]
     for turn in range(max(len(firsts), len(others))):
         forced = {0: firsts[turn % len(firsts)]}
@@ -111,6 +111,8 @@ def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[
                 strategy = find_strategy(name)
                 if strategy.accepts(step, program, board.target) is None:
                     forced[index] = name
+                elif find_strategy("xnor").accepts(step, program, board.target) is not None:
+                    forced[index] = next(s.name for s in STRATEGIES if s.accepts(step, program, board.target) is None)
         choices.append(forced)
     return choices
 

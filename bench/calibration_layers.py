@@ -30,13 +30,18 @@ from picobnn.sim.reference import run_program
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2."""
+    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2. ``depthwise``: one filter per channel."""
 
     filters: int
     kernel: int
     stride: int = 1
     zero: bool = False
     pool: bool = False
+    depthwise: bool = False
+
+
+def depthwise(filters: int, kernel: int, stride: int = 1, *, zero: bool = False, pool: bool = False) -> Conv:
+    return Conv(filters, kernel, stride, zero, pool, depthwise=True)
 
 
 Chain = tuple[Shape, tuple[Conv, ...], tuple[int, ...]]
@@ -57,6 +62,32 @@ CHAINS: tuple[Chain, ...] = (
     (Shape(24, 24, 3), (Conv(20, 3),), ()),
     (Shape(13, 15, 1), (Conv(96, 3),), ()),
     (Shape(8, 8, 3), (Conv(128, 3),), ()),
+    (
+        Shape(16, 16, 3),
+        (Conv(64, 3), depthwise(64, 3), depthwise(64, 3, zero=True), depthwise(64, 3, 2), depthwise(64, 3)),
+        (),
+    ),
+    (Shape(12, 10, 1), (Conv(40, 3), depthwise(40, 3, pool=True), depthwise(40, 5), depthwise(40, 3, zero=True)), ()),
+    (
+        Shape(20, 28, 1),
+        (Conv(96, 1), depthwise(96, 7), depthwise(96, 3, 2, zero=True), depthwise(96, 5, zero=True)),
+        (),
+    ),
+    (
+        Shape(32, 32, 1),
+        (Conv(32, 3), depthwise(32, 3), depthwise(32, 3, pool=True), depthwise(32, 3, zero=True), depthwise(32, 5, 2)),
+        (),
+    ),
+    (
+        Shape(9, 13, 2),
+        (Conv(160, 3), depthwise(160, 3), depthwise(160, 1), depthwise(160, 7, 2), depthwise(160, 3, zero=True)),
+        (),
+    ),
+    (
+        Shape(28, 14, 1),
+        (Conv(16, 3), depthwise(16, 3, zero=True, pool=True), depthwise(16, 5, pool=True), depthwise(16, 3)),
+        (),
+    ),
 )
 
 
@@ -105,11 +136,13 @@ def _conv(rng: np.random.Generator, conv: Conv, shape: Shape, index: int) -> tup
     pool = Pool(Window(2, 2, 2, 2), PoolStage.ACC) if conv.pool else None
     if pool is not None:
         rows, columns = pool.window.output_size(rows, columns)
-    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels), 0.5)
+    groups = shape.channels if conv.depthwise else 1
+    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels // groups), 0.5)
     output, name = Shape(rows, columns, conv.filters), f"conv{index}"
     if index == 0:
         epilogue = middle_threshold(rng, weights, 74.0)
         return InputConv2dStep(name, "", 0, 1, weights, window, pool, epilogue), output
     mode = PadMode.ZERO if conv.zero else PadMode.MINUS_ONE
     epilogue = middle_threshold(rng, weights, 1.0)
-    return BinaryConv2dStep(name, "", index, index + 1, weights, window, mode, pool, epilogue), output
+    step = BinaryConv2dStep(name, "", index, index + 1, weights, window, mode, pool, epilogue, groups=groups)
+    return step, output

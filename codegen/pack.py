@@ -2,7 +2,7 @@
 """Bits, bytes and words: the only place that knows bit order.
 
 A set bit is +1. LSB first: element i of a run is bit i % 8 of byte i // 8, and bit i % 32 of word i // 32. Words are
-32 bit, little endian. Padding bits are 0.
+32 bit, little endian. Padding bits are 0. (Codes of variable length: :func:`pack_codes`.)
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ def unpack_words(words: WordArray, length: int) -> BitArray:
     """Inverse of :func:`pack_words`: uint32 (..., w) -> 0/1 (..., length)."""
     data = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)
     return np.unpackbits(data, axis=-1, count=length, bitorder="little")
+
+
+def pack_codes(bits: BitArray) -> npt.NDArray[np.uint16]:
+    """A run of codes (n,) of 0/1 -> uint16 (ceil(n / 16),). Here alone the first bit is the highest: codes are read by
+    counting leading zeros."""
+    padded = np.zeros(-(-len(bits) // 16) * 16, np.uint8)
+    padded[: len(bits)] = bits
+    return np.packbits(padded).view(">u2").astype(np.uint16)
 
 
 def store_tensor(values: npt.NDArray[np.generic], layout: Layout) -> bytes:

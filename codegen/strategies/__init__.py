@@ -4,7 +4,19 @@
 Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in which ``select.py`` asks.
 """
 
-from picobnn.codegen.strategies import direct, planes, planes_mve, planes_paired, rows, rows_mve, subset, xnor
+from picobnn.codegen.strategies import (
+    direct,
+    planes,
+    planes_coded,
+    planes_mve,
+    planes_packed,
+    planes_paired,
+    planes_sparse,
+    rows,
+    rows_mve,
+    subset,
+    xnor,
+)
 from picobnn.codegen.strategies import slice as slice_
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
 
@@ -17,6 +29,9 @@ STRATEGIES: tuple[Strategy, ...] = (
     planes.STRATEGY,
     planes_paired.STRATEGY,
     planes_mve.STRATEGY,
+    planes_packed.STRATEGY,
+    planes_sparse.STRATEGY,
+    planes_coded.STRATEGY,
     slice_.STRATEGY,
 )
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from picobnn.codegen.pack import pack_words
-from picobnn.codegen.plan import Layout, layout_bytes
+from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
-from picobnn.codegen.strategies._common import fan_in, is_ternary, refuse_conv2d, shape_numbers
+from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._planes_common import map_counts, map_scratch_bytes, refuse_gather, split_flips
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
     MAX_COUNTER_BITS,
@@ -28,11 +29,8 @@ from picobnn.codegen.strategies._planes_tables import (
     filter_tables,
     tap_classes,
 )
-from picobnn.codegen.targets import InstructionSet, Target
-from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PoolStage, Scale, Shape, Threshold
-
-MAX_STRIDE = 2
-MAX_CLASSES = 256
+from picobnn.codegen.targets import Target
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
 
 RUNTIME_FILES = (
     "picobnn_conv2d.h",
@@ -59,31 +57,20 @@ class PlanesStrategy:
         return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
-        if not isinstance(step, BinaryConv2dStep):
-            return Refusal("only binary convolutions have planes of pixels")
-        if target.isa is InstructionSet.V6M:
-            return Refusal("v6-M has too few registers for the adders")
+        refusal = refuse_gather(step, program, target)
+        if refusal is not None:
+            return refusal
+        assert isinstance(step, BinaryConv2dStep)
         if step.domain != PLUS_MINUS_ONE:
             return Refusal("only weights of -1 and +1 are selected as lists")
         if is_ternary(step):
             return Refusal("some weights are removed; only whole filters are selected as lists")
-        if step.groups != 1:
-            return Refusal(f"{step.groups} groups; only ungrouped convolutions are gathered")
-        if isinstance(step.epilogue, Scale):
-            return Refusal("a scale needs sums, the counters only give signs")
-        stride = max(step.window.stride_y, step.window.stride_x)
-        if stride > MAX_STRIDE:
-            return Refusal(f"a stride of {stride} is above {MAX_STRIDE}")
         if counter_bits(fan_in(step)) > MAX_COUNTER_BITS or block_words(step) > MAX_WORDS:
             return Refusal(f"{fan_in(step)} weights per filter need more than {MAX_WORDS} words")
         shape = program.tensors[step.input].shape
-        classes = len(tap_classes(step, shape).inside)
-        if classes > MAX_CLASSES:
-            return Refusal(f"zero padding gives {classes} kinds of border, above {MAX_CLASSES}")
-        refusal = refuse_conv2d(step, program)
-        if refusal is None and filter_tables(step, shape, split_flips(step)[0]).groups > MAX_GROUPS:
+        if filter_tables(step, shape, split_flips(step)[0]).groups > MAX_GROUPS:
             return Refusal(f"a filter's list has more than {MAX_GROUPS} groups")
-        return refusal
+        return None
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.PIXEL_PLANES
@@ -93,49 +80,27 @@ class PlanesStrategy:
 
     def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
-        window = step.window
-        shape = program.tensors[step.input].shape
         words = block_words(step)
-        size = 4 * (words + -(-words // GROUP**2) * GROUP)
-        if window.stride_y * window.stride_x > 1:
-            phases = window.stride_y * window.stride_x
-            height, width = -(-shape.height // window.stride_y), -(-shape.width // window.stride_x)
-            size += layout_bytes(Layout.PIXEL_PLANES, Shape(height, width, shape.channels)) * phases
-        if has_pool(step):
-            rows, columns = window.output_size(shape.height, shape.width)
-            size += layout_bytes(Layout.PIXEL_PLANES, Shape(rows, columns, len(step.weights)))
-        return size
+        return 4 * (words + -(-words // GROUP**2) * GROUP) + map_scratch_bytes(step, program)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """Per block of 32 pixels: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
         piece; ``counted``: groups of 16 words counted. Per block and filter: ``filter``; ``group``, ``half_group``:
         groups of 16 and 8 words added; ``compare``: classes compared. ``phase``, ``pooled``: rows split and pooled."""
         assert isinstance(step, BinaryConv2dStep)
-        window, shape = step.window, program.tensors[step.input].shape
-        rows, columns = window.output_size(shape.height, shape.width)
-        blocks, filters = -(-rows * columns // 32), len(step.weights)
-        taps = window.height * window.width
-        whole = columns == -(-shape.width // window.stride_x)
-        pieces = 0 if whole else min(rows * columns, 32 * blocks) // columns + blocks
-        classes = tap_classes(step, shape)
-        heads = filter_tables(step, shape, split_flips(step)[0]).filters.reshape(-1, 2).astype(np.int64)
-        kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
-        compares = sum(len(np.unique(kinds[first : first + 32])) for first in range(0, len(kinds), 32))
-        phased = window.stride_y * window.stride_x > 1
-        output = program.tensors[step.output].shape
-        pool = step.pool.window if step.pool is not None and has_pool(step) else None
+        heads = filter_tables(step, program.tensors[step.input].shape, split_flips(step)[0]).filters
+        groups = heads.reshape(-1, 2).astype(np.int64)
+        counts, filters = map_counts(step, program), len(step.weights)
+        blocks = counts.blocks
         return (
             CostTerm.always("call", 1),
-            CostTerm.always("tap", blocks * taps),
-            CostTerm.always("word", blocks * taps * shape.channels),
-            CostTerm.always("piece", pieces * taps * shape.channels),
+            *counts.gathered,
             CostTerm.always("counted", blocks * block_words(step) // GROUP),
             CostTerm.always("filter", blocks * filters),
-            CostTerm.always("group", blocks * int(((heads[:, 0] >> 24) + 1).sum())),
-            CostTerm.always("half_group", blocks * int((heads[:, 1] >> 15 & 1).sum())),
-            CostTerm.always("compare", filters * compares if len(classes.inside) > 1 else 0),
-            CostTerm.always("phase", shape.channels * shape.height * window.stride_x * phased),
-            CostTerm.always("pooled", filters * output.height * pool.height * pool.width if pool is not None else 0),
+            CostTerm.always("group", blocks * int(((groups[:, 0] >> 24) + 1).sum())),
+            CostTerm.always("half_group", blocks * int((groups[:, 1] >> 15 & 1).sum())),
+            CostTerm.always("compare", filters * counts.compares),
+            *counts.around,
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -188,26 +153,6 @@ class PlanesStrategy:
             pointers=tuple(pointers.items()),
             limited=(("words", block_words(step), "PICOBNN_PLANES_MAX_WORDS"),),
         )
-
-
-def has_pool(step: BinaryConv2dStep) -> bool:
-    """Whether a pool with more than one position or a stride follows."""
-    pool = step.pool
-    return pool is not None and (pool.window.height, pool.window.width, pool.window.stride_y, pool.window.stride_x) != (
-        1,
-        1,
-        1,
-        1,
-    )
-
-
-def split_flips(step: BinaryConv2dStep) -> tuple[BitArray, BitArray]:
-    """Flips of the compare and flips behind the pool: with the pool on accumulators the flip comes last."""
-    assert isinstance(step.epilogue, Threshold)
-    flip = step.epilogue.flip
-    none = np.zeros_like(flip)
-    last = step.pool is not None and step.pool.stage is PoolStage.ACC and has_pool(step)
-    return (none, flip) if last else (flip, none)
 
 
 STRATEGY = PlanesStrategy()

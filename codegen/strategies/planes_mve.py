@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from picobnn.codegen.pack import pack_words
-from picobnn.codegen.plan import Layout, layout_bytes
+from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
-from picobnn.codegen.strategies._common import fan_in, is_ternary, refuse_conv2d, shape_numbers
+from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, pool_window, refuse_gather, split_flips
 from picobnn.codegen.strategies._planes_mve_tables import (
     GROUP,
     MAX_WORDS,
@@ -28,10 +29,9 @@ from picobnn.codegen.strategies._planes_mve_tables import (
     unit_tables,
 )
 from picobnn.codegen.strategies._planes_tables import MAX_COUNTER_BITS, counter_bits, tap_classes
-from picobnn.codegen.strategies.planes import MAX_CLASSES, MAX_STRIDE, has_pool, split_flips
 from picobnn.codegen.strategies.planes import RUNTIME_FILES as SCALAR_FILES
 from picobnn.codegen.targets import InstructionSet, Target
-from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, Scale, Shape
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, Shape
 
 RUNTIME_FILES = (
     *SCALAR_FILES,
@@ -55,27 +55,19 @@ class PlanesMveStrategy:
         return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
-        if not isinstance(step, BinaryConv2dStep):
-            return Refusal("only binary convolutions have planes of pixels")
+        refusal = refuse_gather(step, program, target)
+        if refusal is not None:
+            return refusal
+        assert isinstance(step, BinaryConv2dStep)
         if target.isa is not InstructionSet.MVE:
             return Refusal("the core has no vectors")
         if step.domain != PLUS_MINUS_ONE:
             return Refusal("only weights of -1 and +1 are selected as lists")
         if is_ternary(step):
             return Refusal("some weights are removed; only whole filters are selected as lists")
-        if step.groups != 1:
-            return Refusal(f"{step.groups} groups; only ungrouped convolutions are gathered")
-        if isinstance(step.epilogue, Scale):
-            return Refusal("a scale needs sums, the counters only give signs")
-        stride = max(step.window.stride_y, step.window.stride_x)
-        if stride > MAX_STRIDE:
-            return Refusal(f"a stride of {stride} is above {MAX_STRIDE}")
         if counter_bits(fan_in(step)) > MAX_COUNTER_BITS or block_words(step) > MAX_WORDS:
             return Refusal(f"{fan_in(step)} weights per filter need more than {MAX_WORDS} words")
-        classes = len(tap_classes(step, program.tensors[step.input].shape).inside)
-        if classes > MAX_CLASSES:
-            return Refusal(f"zero padding gives {classes} kinds of border, above {MAX_CLASSES}")
-        return refuse_conv2d(step, program)
+        return None
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.PIXEL_PLANES
@@ -85,19 +77,12 @@ class PlanesMveStrategy:
 
     def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
-        window, shape = step.window, program.tensors[step.input].shape
+        shape = program.tensors[step.input].shape
         words, parts = block_words(step), form_of(step, shape).parts
         counted = words + _round_up(words // 16, 16)
         classes = min(len(tap_classes(step, shape).inside), 32 * parts)
         size = 4 * (words * parts + max(counted, PARTS * _carry_vectors(step, shape)) + 5 * classes)
-        phases = window.stride_y * window.stride_x
-        if phases > 1:
-            height, width = -(-shape.height // window.stride_y), -(-shape.width // window.stride_x)
-            size += layout_bytes(Layout.PIXEL_PLANES, Shape(height, width, shape.channels)) * phases
-        if has_pool(step):
-            rows, columns = window.output_size(shape.height, shape.width)
-            size += layout_bytes(Layout.PIXEL_PLANES, Shape(rows, columns, len(step.weights)))
-        return size
+        return size + map_scratch_bytes(step, program)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """Per part of a block: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
@@ -118,7 +103,7 @@ class PlanesMveStrategy:
         compares = sum(len(np.unique(kinds[first : first + lanes])) for first in range(0, len(kinds), lanes))
         groups = unit_tables(step, shape, split_flips(step)[0]).groups
         output = program.tensors[step.output].shape
-        pool = step.pool.window if step.pool is not None and has_pool(step) else None
+        pool = pool_window(step)
         added = blocks * int(groups.sum())
         return (
             CostTerm.always("call", 1),

@@ -16,6 +16,7 @@ from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies import planes
 from picobnn.codegen.strategies._common import fan_in
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._planes_common import split_flips
 from picobnn.codegen.strategies._planes_paired_tables import PairedTables, paired_tables
 from picobnn.codegen.strategies._planes_tables import MAX_GROUPS, MIN_COUNTER_BITS, counter_bits
 from picobnn.codegen.targets import Target
@@ -88,7 +89,7 @@ class PlanesPairedStrategy:
 
 def _tables(step: Step, program: Program) -> PairedTables:
     assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
-    return paired_tables(step, program.tensors[step.input].shape, planes.split_flips(step)[0])
+    return paired_tables(step, program.tensors[step.input].shape, split_flips(step)[0])
 
 
 STRATEGY = PlanesPairedStrategy()

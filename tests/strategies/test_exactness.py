@@ -61,11 +61,17 @@ CLASSES = {
     "planes": conv_classes("planes", Kind.CONV, ON_BITS, (1, 2)),
     "slice": conv_classes("slice", Kind.DEPTHWISE, ON_BITS, (1, 2, 3)),
     "planes_paired": conv_classes("planes_paired", Kind.CONV, ON_BITS, (1, 2)),
+    "planes_packed": conv_classes("planes_packed", Kind.CONV, ON_BITS, (1, 2)),
+    "planes_sparse": conv_classes("planes_sparse", Kind.CONV, ON_BITS, (1, 2)),
+    "planes_coded": conv_classes("planes_coded", Kind.CONV, ON_BITS, (1, 2)),
     "planes_mve": conv_classes("planes_mve", Kind.CONV, ON_BITS, (1, 2)),
 }
 NEEDS = {
     "planes": (InstructionSet.V7M, InstructionSet.MVE),
     "planes_paired": (InstructionSet.V7M, InstructionSet.MVE),
+    "planes_packed": (InstructionSet.V7M, InstructionSet.MVE),
+    "planes_sparse": (InstructionSet.V7M, InstructionSet.MVE),
+    "planes_coded": (InstructionSet.V7M, InstructionSet.MVE),
     "planes_mve": (InstructionSet.MVE,),
 }
 """Instruction sets of the strategies that do not run on all."""

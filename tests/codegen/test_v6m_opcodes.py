@@ -41,10 +41,13 @@ def later_instructions(binary: Path) -> set[str]:
 
 
 def compile_sources(core: str, level: str, folder: Path) -> dict[str, Path]:
-    """Every runtime source as an object."""
+    """Every runtime source as an object; a C and an assembly file may share a stem."""
     flags = [*find_core(core).compiler_flags, level, "-std=c99", "-ffreestanding", "-I", str(RUNTIME)]
-    subprocess.run(["arm-none-eabi-gcc", *flags, "-c", *map(str, SOURCES)], check=True, cwd=folder)
-    return {path.name: folder / f"{path.stem}.o" for path in SOURCES}
+    for suffix in (".c", ".S"):
+        (folder / suffix).mkdir()
+        sources = [str(path) for path in SOURCES if path.suffix == suffix]
+        subprocess.run(["arm-none-eabi-gcc", *flags, "-c", *sources], check=True, cwd=folder / suffix)
+    return {path.name: folder / path.suffix / f"{path.stem}.o" for path in SOURCES}
 
 
 @needs_compiler

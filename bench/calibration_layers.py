@@ -24,25 +24,41 @@ from picobnn.codegen.program import (
     Tensor,
     verify_program,
 )
-from picobnn.codegen.vocabulary import ElementKind, PadMode, Pool, PoolStage, Scale, Shape, Window
+from picobnn.codegen.vocabulary import (
+    PLUS_MINUS_ONE,
+    ElementKind,
+    PadMode,
+    Pool,
+    PoolStage,
+    Scale,
+    Shape,
+    WeightDomain,
+    Window,
+)
 from picobnn.sim.reference import run_program
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2. ``depthwise``: one filter per channel."""
+    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2; ``kept``: share of the taps that stay."""
 
     filters: int
     kernel: int
     stride: int = 1
     zero: bool = False
     pool: bool = False
-    depthwise: bool = False
+    groups: int = 1
+    domain: WeightDomain = PLUS_MINUS_ONE
+    kept: float = 1.0
 
 
 def depthwise(filters: int, kernel: int, stride: int = 1, *, zero: bool = False, pool: bool = False) -> Conv:
-    return Conv(filters, kernel, stride, zero, pool, depthwise=True)
+    """One filter per channel."""
+    return Conv(filters, kernel, stride, zero, pool, groups=filters)
 
+
+SHARED = WeightDomain(3, -1)
+"""Weights of -1 and 7."""
 
 Chain = tuple[Shape, tuple[Conv, ...], tuple[int, ...]]
 """Image, convolutions (the first reads the image), and filters of dense layers, the last of which ends in sums."""
@@ -87,6 +103,19 @@ CHAINS: tuple[Chain, ...] = (
         Shape(28, 14, 1),
         (Conv(16, 3), depthwise(16, 3, zero=True, pool=True), depthwise(16, 5, pool=True), depthwise(16, 3)),
         (),
+    ),
+    (Shape(12, 12, 4), (Conv(64, 3), Conv(64, 3, groups=64), Conv(96, 1, domain=SHARED), Conv(96, 3, groups=3)), (10,)),
+    (Shape(9, 9, 4), (Conv(64, 3), Conv(128, 3, kept=0.3), Conv(64, 3, domain=SHARED), Conv(32, 1, kept=0.5)), (10,)),
+    (
+        Shape(10, 10, 3),
+        (
+            Conv(32, 3),
+            Conv(32, 3, zero=True, domain=SHARED),
+            Conv(48, 3, zero=True, kept=0.5, domain=SHARED),
+            Conv(48, 5, groups=48, pool=True),
+            Conv(256, 3, domain=SHARED),
+        ),
+        (64, 10),
     ),
 )
 
@@ -136,13 +165,14 @@ def _conv(rng: np.random.Generator, conv: Conv, shape: Shape, index: int) -> tup
     pool = Pool(Window(2, 2, 2, 2), PoolStage.ACC) if conv.pool else None
     if pool is not None:
         rows, columns = pool.window.output_size(rows, columns)
-    groups = shape.channels if conv.depthwise else 1
-    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels // groups), 0.5)
+    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels // conv.groups), 0.5)
+    kept = random_bits(rng, weights.shape, conv.kept) if conv.kept < 1.0 else None
+    weights = weights if kept is None else weights & kept
     output, name = Shape(rows, columns, conv.filters), f"conv{index}"
     if index == 0:
         epilogue = middle_threshold(rng, weights, 74.0)
         return InputConv2dStep(name, "", 0, 1, weights, window, pool, epilogue), output
     mode = PadMode.ZERO if conv.zero else PadMode.MINUS_ONE
     epilogue = middle_threshold(rng, weights, 1.0)
-    step = BinaryConv2dStep(name, "", index, index + 1, weights, window, mode, pool, epilogue, groups=groups)
-    return step, output
+    parts = (weights, window, mode, pool, epilogue, conv.domain, conv.groups, kept)
+    return BinaryConv2dStep(name, "", index, index + 1, *parts), output

@@ -33,7 +33,7 @@ from picobnn.codegen.targets import Target
 from picobnn.codegen.targets.costs import CoreCosts, load_costs
 from picobnn.errors import ErrorId, PicobnnError
 
-PACKED = ("direct", "xnor")
+PACKED = ("direct", "xnor", "xnor_general")
 """The strategies of ``Kernels.XNOR``: the packed baseline."""
 
 NO_BUDGET = Budget()

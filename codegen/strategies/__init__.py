@@ -16,6 +16,7 @@ from picobnn.codegen.strategies import (
     rows_mve,
     subset,
     xnor,
+    xnor_general,
 )
 from picobnn.codegen.strategies import slice as slice_
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
@@ -23,6 +24,7 @@ from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, 
 STRATEGIES: tuple[Strategy, ...] = (
     direct.STRATEGY,
     xnor.STRATEGY,
+    xnor_general.STRATEGY,
     subset.STRATEGY,
     rows.STRATEGY,
     rows_mve.STRATEGY,

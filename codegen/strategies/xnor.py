@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strategy ``xnor``: packed words, xnor and carry-save popcount, for every binary layer on every core.
+"""Strategy ``xnor``: packed words, xnor and carry-save popcount, for binary layers of -1 and +1 on every core.
 
 Each filter is one run of bits; the kernel gathers the patch under the window as one run too, so channel counts need
 not be multiples of 32. Flash: 1 bit per weight, 2 bytes per threshold.
@@ -38,7 +38,13 @@ MAX_FAN_IN = 32767
 PAIRS_OF_NINE = (18, 36, 72)
 """Words per filter that the kernel takes in pairs of nine."""
 
-RUNTIME_FILES = ("picobnn_conv2d.h", "picobnn_xnor.h", "picobnn_xnor_count.h", "picobnn_xnor.c")
+RUNTIME_FILES = (
+    "picobnn_conv2d.h",
+    "picobnn_xnor.h",
+    "picobnn_xnor_bits.h",
+    "picobnn_xnor_count.h",
+    "picobnn_xnor.c",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,11 @@ class XnorStrategy:
         if isinstance(step, InputConv2dStep):
             return Refusal("the input is 8-bit, not binary")
         if step.domain != PLUS_MINUS_ONE:
-            return Refusal("only weights of -1 and +1 are packed as xnor words")
+            return Refusal("weights are not -1 and +1")
         if is_ternary(step):
-            return Refusal("some weights are removed; only whole filters are packed as xnor words")
+            return Refusal("some weights are removed")
         if isinstance(step, BinaryConv2dStep) and step.groups != 1:
-            return Refusal(f"{step.groups} groups; only ungrouped convolutions are packed as xnor words")
+            return Refusal(f"{step.groups} groups; the filters of a layer share one patch")
         if fan_in(step) > MAX_FAN_IN:
             return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
         return refuse_conv2d(step, program) if isinstance(step, BinaryConv2dStep) else None

@@ -6,6 +6,7 @@
  */
 #include "picobnn_xnor.h"
 
+#include "picobnn_xnor_bits.h"
 #include "picobnn_xnor_count.h"
 
 /* What all filters of a layer are compared with. `patches` is 1, or 2 in zero padding: then the
@@ -264,26 +265,6 @@ static void run_filters_to_sums(const picobnn_xnor_filters *filters, const patch
     }
 }
 
-/* Appends runs of bits without gaps. */
-typedef struct {
-    uint32_t *next;
-    uint32_t word, fill; /* fill: bits used of word, 0 to 31 */
-} bit_writer;
-
-/* count is 1 to 32; the bits of value above count are 0. */
-PICOBNN_INLINE void append_bits(bit_writer *writer, uint32_t value, uint32_t count)
-{
-    const uint32_t fill = writer->fill;
-
-    writer->word |= value << fill;
-    writer->fill += count;
-    if (writer->fill >= 32u) {
-        *writer->next++ = writer->word;
-        writer->fill -= 32u;
-        writer->word = (value >> 1) >> (31u - fill);
-    }
-}
-
 /* One pixel of a map, or of the padding (pixel is null) whose bits are those of `pad`. */
 PICOBNN_INLINE void append_pixel(bit_writer *writer, const uint32_t *pixel, uint32_t pad,
                                  uint32_t channels)
@@ -292,14 +273,6 @@ PICOBNN_INLINE void append_pixel(bit_writer *writer, const uint32_t *pixel, uint
         append_bits(writer, pixel != NULL ? *pixel++ : pad, 32u);
     }
     append_bits(writer, pixel != NULL ? *pixel : pad >> (32u - channels), channels);
-}
-
-PICOBNN_INLINE uint32_t *end_bits(bit_writer *writer)
-{
-    if (writer->fill != 0u) {
-        *writer->next++ = writer->word;
-    }
-    return writer->next;
 }
 
 /* `count` words of the padding. */

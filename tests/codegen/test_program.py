@@ -37,7 +37,7 @@ from picobnn.codegen.vocabulary import (
     Window,
 )
 from picobnn.errors import ErrorId, PicobnnError
-from tests.support.random_programs import programs
+from tests.support.random_programs import GENERAL, programs
 
 
 def ones(*shape: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -92,7 +92,7 @@ def test_good_program_passes() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(programs())
+@given(programs(GENERAL))
 def test_random_programs_pass(program: Program) -> None:
     verify_program(program)
 

@@ -22,9 +22,9 @@ from picobnn.codegen.strategies import STRATEGIES, CostTerm, Strategy, find_stra
 from picobnn.codegen.strategies.xnor import XnorStrategy
 from picobnn.codegen.targets import CORES, Target, find_core
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts
-from picobnn.codegen.vocabulary import Shape, WeightDomain
+from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, Window
 from picobnn.errors import ErrorId, PicobnnError
-from tests.support.random_programs import random_program
+from tests.support.random_programs import GENERAL, random_program
 from tests.support.small_programs import binary_conv2d, two_layers
 
 M4 = find_core("m4")
@@ -90,7 +90,7 @@ def test_names_of_strategies_are_unique() -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_nothing_alive_at_once_overlaps(seed: int) -> None:
-    plan = make_plan(random_program(np.random.default_rng(seed)), CORES[seed % len(CORES)])
+    plan = make_plan(random_program(np.random.default_rng(seed), GENERAL), CORES[seed % len(CORES)])
     spans = [(b.offset_bytes, b.size_bytes, b.first_step, b.last_step) for b in plan.buffers]
     spans += [(s.scratch_offset_bytes, s.scratch_bytes, s.step, s.step) for s in plan.steps if s.scratch_bytes]
     for i, (begin, size, first, last) in enumerate(spans):
@@ -103,12 +103,13 @@ def test_nothing_alive_at_once_overlaps(seed: int) -> None:
 
 def test_a_step_that_nobody_runs_is_refused_with_every_reason() -> None:
     program = binary_conv2d()
-    step = dataclasses.replace(program.steps[1], domain=WeightDomain(0, 0))
+    step = dataclasses.replace(program.steps[1], pool=Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT))
     with pytest.raises(PicobnnError) as caught:
         make_plan(dataclasses.replace(program, steps=(program.steps[0], step)), M4)
     assert caught.value.error_id is ErrorId.NO_STRATEGY
     assert "direct: the input is binary" in caught.value.what
-    assert "xnor: only weights of -1 and +1" in caught.value.what
+    assert "xnor: a pool window lies in the padding only" in caught.value.what
+    assert "xnor_general: a pool window lies in the padding only" in caught.value.what
 
 
 def test_a_layout_that_does_not_fit_is_refused() -> None:

@@ -18,7 +18,7 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim import hostc
 from picobnn.sim.hostc import HostExecutor, HostModel, build_library
 from picobnn.sim.reference import run_program
-from tests.support.random_programs import random_images, random_program
+from tests.support.random_programs import GENERAL, random_images, random_program
 from tests.support.small_programs import SMALL_PROGRAMS, fixed_images, two_layers
 
 M4 = find_core("m4")
@@ -48,7 +48,7 @@ def assert_equal(program: Program, executor: HostExecutor, count: int, seed: int
 
 
 def test_forty_random_programs_equal_the_reference() -> None:
-    programs = [random_program(np.random.default_rng(seed)) for seed in range(40)]
+    programs = [random_program(np.random.default_rng(seed), GENERAL) for seed in range(40)]
     for seed, (program, executor) in enumerate(zip(programs, build(programs), strict=True)):
         assert_equal(program, executor, 12, seed)
 
@@ -57,7 +57,7 @@ def test_forty_random_programs_equal_the_reference() -> None:
 @pytest.mark.parametrize("batch", range(10))
 def test_five_hundred_random_programs_equal_the_reference(batch: int) -> None:
     seeds = range(1000 + 50 * batch, 1050 + 50 * batch)
-    programs = [random_program(np.random.default_rng(seed)) for seed in seeds]
+    programs = [random_program(np.random.default_rng(seed), GENERAL) for seed in seeds]
     for seed, program, executor in zip(seeds, programs, build(programs, "undefined"), strict=True):
         assert_equal(program, executor, 16, seed)
 

@@ -53,10 +53,12 @@ def dense_classes(strategy: str) -> list[LayerClass]:
 ON_BYTES, ON_BITS = (Padding.NONE, Padding.ZERO), tuple(Padding)
 DIRECT = conv_classes("direct", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3))
 XNOR = conv_classes("xnor", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("xnor")
+GENERAL = [dataclasses.replace(each, strategy="xnor_general") for each in XNOR]
 CLASSES = {
     "direct": DIRECT + with_sums(DIRECT),
     "subset": conv_classes("subset", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3)),
     "xnor": XNOR + with_sums(XNOR),
+    "xnor_general": GENERAL + with_sums(GENERAL),
     "rows": conv_classes("rows", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("rows"),
     "planes": conv_classes("planes", Kind.CONV, ON_BITS, (1, 2)),
     "slice": conv_classes("slice", Kind.DEPTHWISE, ON_BITS, (1, 2, 3)),

@@ -181,6 +181,7 @@ def test_the_widest_fan_in_decides_exactly_at_both_ends() -> None:
     ("change", "reason"),
     [
         ({"domain": WeightDomain(0, 0)}, "-1 and +1"),
+        ({"kept": np.ones((33, 3, 3, 5), np.uint8)}, "removed"),
         ({"groups": 5}, "5 groups"),
         ({"pool": Pool(Window(2, 2, 1, 1), PoolStage.BIT), "epilogue": scale(33)}, "before a scale"),
         ({"pool": Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT)}, "padding only"),

@@ -13,13 +13,14 @@ from picobnn.codegen.passes.canonical_thresholds import canonical_thresholds
 from picobnn.codegen.passes.drop_identity import drop_identity
 from picobnn.codegen.passes.fold_flatten import fold_flatten
 from picobnn.codegen.passes.fuse_epilogue import fuse_epilogue
+from picobnn.codegen.passes.reduce_domains import reduce_domains
 
 __all__ = ["PIPELINE", "Dump", "Pass", "run_pipeline"]
 
 Pass = Callable[[Graph], Graph]
 Dump = Callable[[str, Graph], None]  # name of the pass that has just run, its result
 
-PIPELINE: tuple[Pass, ...] = (drop_identity, fold_flatten, fuse_epilogue, canonical_thresholds)
+PIPELINE: tuple[Pass, ...] = (drop_identity, fold_flatten, fuse_epilogue, reduce_domains, canonical_thresholds)
 
 
 def run_pipeline(graph: Graph, dump: Dump | None = None) -> Graph:

@@ -28,6 +28,7 @@ from picobnn.codegen.ir import (
     Shape,
     Sign,
     Threshold,
+    WeightDomain,
     Window,
 )
 from picobnn.codegen.passes import PIPELINE, run_pipeline
@@ -35,6 +36,7 @@ from picobnn.codegen.passes.canonical_thresholds import canonical_threshold, can
 from picobnn.codegen.passes.drop_identity import drop_identity
 from picobnn.codegen.passes.fold_flatten import fold_flatten
 from picobnn.codegen.passes.fuse_epilogue import fuse_epilogue, merge_windows
+from picobnn.codegen.passes.reduce_domains import reduce_domains
 from picobnn.errors import ErrorId, PicobnnError
 from tests.support.random_graphs import bits, domains, graphs, masks, thresholds
 
@@ -83,7 +85,7 @@ def refusal(graph: Graph) -> PicobnnError:
 
 
 def test_pipeline_order() -> None:
-    assert (drop_identity, fold_flatten, fuse_epilogue, canonical_thresholds) == PIPELINE
+    assert (drop_identity, fold_flatten, fuse_epilogue, reduce_domains, canonical_thresholds) == PIPELINE
 
 
 def test_drop_identity_rewires_readers() -> None:
@@ -276,3 +278,27 @@ def test_pipeline_leaves_only_fused_layers(graph: Graph) -> None:
     for node in result.nodes[1:]:
         assert isinstance(node, InputConv2d | BinaryConv2d | BinaryDense)
         assert node.epilogue is not None
+
+
+@given(st.integers(0, 12), st.integers(-4096, 4096), st.integers(-(2**31), 2**31 - 1), st.integers(0, 1))
+def test_reduced_domains_give_the_same_bits(shift: int, ratio: int, limit: int, flip: int) -> None:
+    """For every pair of sums of six inputs: (acc >= T) xor flip before and after."""
+    epilogue = Threshold(np.array([limit], np.int32), np.array([flip], np.uint8))
+    domain = WeightDomain(shift, ratio)
+    node = BinaryDense("d", "d", "x", bits(RNG, 1, 1, 1, 6), domain, epilogue)
+    reduced = reduce_domains(Graph("g", (InputImage("x", Shape(1, 1, 6), 0), node))).nodes[1]
+    assert isinstance(reduced, BinaryDense)
+    assert isinstance(reduced.epilogue, Threshold)
+    after = reduced.domain
+    assert after.shift == 0 or after.ratio % 2
+    for chosen in range(-6, 7):
+        for every in range(-6, 7):
+            before_bit = (2**shift * chosen + ratio * every >= limit) ^ flip
+            acc = 2**after.shift * chosen + after.ratio * every
+            assert before_bit == (acc >= int(reduced.epilogue.thresholds[0])) ^ int(reduced.epilogue.flip[0])
+
+
+def test_a_scale_keeps_its_domain() -> None:
+    node = BinaryDense("d", "d", "x", bits(RNG, 3, 1, 1, 6), WeightDomain(4, -8), SCALE)
+    graph = Graph("g", (InputImage("x", Shape(1, 1, 6), 0), node))
+    assert reduce_domains(graph).nodes[1] is node

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BinaryConv2d -> ir.BinaryConv2d: weight bits (O, ky, kx, I), accumulators within +-fan-in.
+"""BinaryConv2d -> ir.BinaryConv2d: weight bits (O, ky, kx, I), accumulators within the sum of its weights.
 
 Called through ``graph.EXPORTERS``.
 """
@@ -13,12 +13,14 @@ from picobnn.trainer import layers
 from picobnn.trainer.export.value import (
     Kind,
     Value,
+    binary_reach,
     make_accumulators,
     make_window,
     require_kind,
     require_unmasked,
     slide,
     unsupported,
+    weight_domain,
     weight_signs,
 )
 from picobnn.trainer.trace import Call
@@ -38,7 +40,8 @@ def export_binary_conv2d(call: Call, value: Value) -> tuple[tuple[Node, ...], Va
         )
     bits = np.ascontiguousarray(weight_signs(call, layer.weight).transpose(0, 2, 3, 1))
     window = make_window(layer.kernel_size, layer.stride, layer.padding)
+    domain = weight_domain(layer)
     shape = slide(call, window, value.shape, layer.out_channels)
-    node = BinaryConv2d(call.name, call.path, value.name, bits, window, _PAD_MODES[layer.pad_mode])
-    high = np.full(len(bits), bits[0].size, dtype=np.int64)
+    node = BinaryConv2d(call.name, call.path, value.name, bits, window, _PAD_MODES[layer.pad_mode], domain)
+    high = binary_reach(bits, domain)
     return (node,), make_accumulators(call.name, shape, -high, high)

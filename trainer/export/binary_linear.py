@@ -13,17 +13,19 @@ from picobnn.trainer import layers
 from picobnn.trainer.export.value import (
     Kind,
     Value,
+    binary_reach,
     make_accumulators,
     require_kind,
     require_unmasked,
     unsupported,
+    weight_domain,
     weight_signs,
 )
 from picobnn.trainer.trace import Call
 
 
 def export_binary_linear(call: Call, value: Value) -> tuple[tuple[Node, ...], Value]:
-    """One node with weights (O, 1, 1, H*W*C), accumulators within +-fan-in."""
+    """One node with weights (O, 1, 1, H*W*C), accumulators within the sum of a filter's weights."""
     layer = call.module
     assert isinstance(layer, layers.BinaryLinear)
     require_kind(call, value, Kind.BITS)
@@ -36,6 +38,7 @@ def export_binary_linear(call: Call, value: Value) -> tuple[tuple[Node, ...], Va
     source = value.map_shape
     columns = bits.reshape(len(bits), source.channels, source.height, source.width).transpose(0, 2, 3, 1)
     weights = np.ascontiguousarray(columns).reshape(len(bits), 1, 1, -1)
-    node = BinaryDense(call.name, call.path, value.name, weights)
-    high = np.full(len(bits), layer.in_features, dtype=np.int64)
+    domain = weight_domain(layer)
+    node = BinaryDense(call.name, call.path, value.name, weights, domain)
+    high = binary_reach(bits, domain)
     return (node,), make_accumulators(call.name, Shape(1, 1, len(bits)), -high, high, is_flat=True)

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from picobnn.codegen.ir import Node, Shape, Window
+from picobnn.codegen.ir import PLUS_MINUS_ONE, Node, Shape, WeightDomain, Window
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.trainer.layers import BinaryWeightLayer
 from picobnn.trainer.trace import Call
 
 Int64Array = npt.NDArray[np.int64]
@@ -111,6 +112,21 @@ def weight_signs(call: Call, weight: nn.Parameter) -> npt.NDArray[np.uint8]:
             remedy="The checkpoint is damaged or training diverged: train again.",
         )  # fmt: skip
     return (latent >= 0).astype(np.uint8)
+
+
+def weight_domain(layer: BinaryWeightLayer) -> WeightDomain:
+    """What a weight bit stands for."""
+    if layer.values is None:
+        return PLUS_MINUS_ONE
+    return WeightDomain(int(layer.values.shift), layer.values.ratio)
+
+
+def binary_reach(bits: npt.NDArray[np.uint8], domain: WeightDomain) -> Int64Array:
+    """Largest accumulator magnitude of each filter, int64 (O,): the sum of its weights' magnitudes."""
+    ones = bits.reshape(len(bits), -1).sum(axis=1, dtype=np.int64)
+    zeros = bits[0].size - ones
+    result: Int64Array = ones * abs(2**domain.shift + domain.ratio) + zeros * abs(domain.ratio)
+    return result
 
 
 def require_unmasked(call: Call, mask: Tensor) -> None:

@@ -8,6 +8,7 @@ from picobnn.trainer.layers.input_conv2d import InputConv2d
 from picobnn.trainer.layers.logit_scale import LogitScale
 from picobnn.trainer.layers.pad_mode import PadMode
 from picobnn.trainer.layers.sign import Sign
+from picobnn.trainer.layers.two_values import TwoValues, best_two_values, fractional_bits
 
 LEAF_TYPES: tuple[type, ...] = (InputConv2d, BinaryConv2d, BinaryLinear, Sign, LogitScale)
 """Modules a tracer keeps whole."""
@@ -21,4 +22,7 @@ __all__ = [
     "LogitScale",
     "PadMode",
     "Sign",
+    "TwoValues",
+    "best_two_values",
+    "fractional_bits",
 ]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.estimators import sign_ste
+from picobnn.trainer.layers.two_values import TwoValues
 
 EXACT_LIMIT = 2**24  # float32 holds every integer up to here
 INIT_RANGE = 0.05  # latent weights start uniform in +-INIT_RANGE; only learning rate / INIT_RANGE counts
@@ -37,14 +38,9 @@ class BinaryWeightLayer(nn.Module):
                 where=type(self).__name__,
                 remedy="Give every layer at least one channel and a kernel of at least 1x1.",
             )
-        bound = math.prod(weight_shape[1:]) * largest_input
-        if bound >= EXACT_LIMIT:
-            raise PicobnnError(
-                ErrorId.BAD_INPUT,
-                f"An accumulator can reach {bound}; float32 is exact only below {EXACT_LIMIT}.",
-                where=type(self).__name__,
-                remedy="Use fewer input channels or a smaller kernel.",
-            )
+        self._largest_sum = math.prod(weight_shape[1:]) * largest_input
+        self._require_exact(self._largest_sum)
+        self.values: TwoValues | None = None
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.reset_parameters()
 
@@ -52,9 +48,28 @@ class BinaryWeightLayer(nn.Module):
         """Draw the latent weights uniform in +-INIT_RANGE from torch's global generator."""
         nn.init.uniform_(self.weight, -INIT_RANGE, INIT_RANGE)
 
+    def learn_values(self, shift: int) -> None:
+        """Let the weight bits stand for two learned values, on a grid of ``shift`` fractional bits; again: start over.
+
+        Raises BAD_INPUT when float32 cannot hold the accumulators.
+        """
+        self._require_exact(self._largest_sum << shift)
+        self.values = TwoValues(shift).to(self.weight.device)
+
     def binary_weight(self) -> Tensor:
-        """The weights used: -1.0 or +1.0, shape and dtype of ``weight``, with the straight-through gradient."""
-        return sign_ste(self.weight)
+        """The weights used: -1.0 or +1.0, or the two integers of ``values``; shape and dtype of ``weight``, with the
+        straight-through gradient."""
+        signs = sign_ste(self.weight)
+        return signs if self.values is None else self.values(signs)
+
+    def _require_exact(self, bound: int) -> None:
+        if bound >= EXACT_LIMIT:
+            raise PicobnnError(
+                ErrorId.BAD_INPUT,
+                f"An accumulator can reach {bound}; float32 is exact only below {EXACT_LIMIT}.",
+                where=type(self).__name__,
+                remedy="Use fewer input channels, a smaller kernel or fewer fractional bits.",
+            )
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ from typing import Any
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.models.digits_cnn import DigitsCnn
 from picobnn.trainer.models.fmnist_cnn import FmnistCnn
-from picobnn.trainer.models.network import Network, NetworkConfig
+from picobnn.trainer.models.network import Network, NetworkConfig, hidden_layers
 
 MODELS: dict[str, type[Network]] = {model.model_name: model for model in (DigitsCnn, FmnistCnn)}
 
@@ -48,7 +48,11 @@ def build_model(name: str, config: Mapping[str, Any] | None = None) -> Network:
                 remedy="Give a list of positive integers, one per convolution.",
             )
         values["widths"] = tuple(widths)
-    return MODELS[name](**values)
+    value_bits = values.pop("value_bits", None)
+    model = MODELS[name](**values)
+    if value_bits is not None:
+        model.learn_values(value_bits)
+    return model
 
 
-__all__ = ["MODELS", "DigitsCnn", "FmnistCnn", "Network", "NetworkConfig", "build_model"]
+__all__ = ["MODELS", "DigitsCnn", "FmnistCnn", "Network", "NetworkConfig", "build_model", "hidden_layers"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,12 +22,15 @@ from picobnn.trainer.layers import BinaryConv2d, BinaryLinear, InputConv2d, Logi
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """What rebuilds a network. ``widths``: filters of each convolution; ``zero_point``: 0..255 of the input."""
+    """What rebuilds a network. ``widths``: filters of each convolution; ``zero_point``: 0..255 of the input;
+    ``value_bits``: fractional bits of the two learned weight values of every layer between the first and the last,
+    None where weights are -1 and +1."""
 
     widths: tuple[int, ...]
     classes: int = 10
     zero_point: int = 128
     float_twin: bool = False
+    value_bits: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :func:`picobnn.trainer.models.build_model` takes them back."""
@@ -52,6 +55,19 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         result: Tensor = self.layers(image)
         return result
+
+    def learn_values(self, value_bits: int) -> None:
+        """Give every hidden binary layer two learned weight values (:class:`TwoValues`), in place."""
+        for layer in hidden_layers(self):
+            layer.learn_values(value_bits)
+        self.config = replace(self.config, value_bits=value_bits)
+
+
+def hidden_layers(model: nn.Module) -> tuple[BinaryConv2d | BinaryLinear, ...]:
+    """The binary layers between bits and bits, in order of definition: not the first, which reads the image, and not
+    the last, which makes the logits."""
+    layers = [layer for layer in model.modules() if isinstance(layer, BinaryConv2d | BinaryLinear)]
+    return tuple(layers[:-1])
 
 
 class Centre(nn.Module):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -17,13 +17,28 @@ class PrunedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerOnes:
+    """Weight bits of one hidden layer that are 1, of ``total``; ``shift`` and ``ratio``: its weight domain."""
+
+    name: str
+    ones: int
+    total: int
+    shift: int
+    ratio: int
+
+
+@dataclass(frozen=True, slots=True)
 class PruningReport:
-    """Counts over the prunable layers: every convolution, the first included, and every hidden dense layer."""
+    """Counts over the prunable layers: every convolution, the first included, and every hidden dense layer.
+
+    ``ones``: of the hidden layers, where the method changes what weights are; empty elsewhere.
+    """
 
     method: str
     layers: tuple[PrunedLayer, ...]
     macs_before: int
     macs_after: int
+    ones: tuple[LayerOnes, ...] = ()
 
     @property
     def filters_removed(self) -> float:
@@ -36,13 +51,23 @@ class PruningReport:
         """Saved share of the multiply-accumulates, the readers' smaller inputs included, 0 to 1 (PCR)."""
         return 1 - self.macs_after / self.macs_before
 
+    @property
+    def density(self) -> float | None:
+        """Share of ones of the hidden layers' weights, 0 to 1; None where no method counted them."""
+        total = sum(layer.total for layer in self.ones)
+        return sum(layer.ones for layer in self.ones) / total if total else None
+
+    def with_ones(self, ones: tuple[LayerOnes, ...]) -> PruningReport:
+        """The report with weights counted."""
+        return replace(self, ones=ones)
+
     def then(self, later: PruningReport) -> PruningReport:
         """This round and a later one on its result, as one report."""
         layers = tuple(
             PrunedLayer(first.name, last.kept, first.total)
             for first, last in zip(self.layers, later.layers, strict=True)
         )
-        return PruningReport(self.method, layers, self.macs_before, later.macs_after)
+        return PruningReport(self.method, layers, self.macs_before, later.macs_after, later.ones)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -53,4 +78,6 @@ class PruningReport:
             "macs_removed": self.macs_removed,
             "macs_before": self.macs_before,
             "macs_after": self.macs_after,
+            "density": self.density,
+            "ones": [asdict(layer) for layer in self.ones],
         }

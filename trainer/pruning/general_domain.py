@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sparse binary weights in a general domain {alpha, beta}: few ones, two learned values per layer.
+
+SBNN (Schiavone, Galati, Zuluaga; ECML PKDD 2023, arXiv 2306.13515); constraint and schedules as in the authors'
+release, methods.md 3.3 to 3.5. Nothing leaves the network: weights become bits with few ones, and the strategies that
+add selected words take time and flash by the number of ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from picobnn.errors import ErrorId, PicobnnError
+from picobnn.trainer.fit import StepCallback, StepRecord
+from picobnn.trainer.models import Network, hidden_layers
+from picobnn.trainer.pruning.method import finish_masked, first_image
+from picobnn.trainer.pruning.report import LayerOnes, PruningReport
+from picobnn.trainer.pruning.structure import find_filters
+from picobnn.trainer.pruning.training import Training
+from picobnn.trainer.step import Objective, cross_entropy
+
+PENALTY_SHARES = {0.50: 0.0, 0.25: 0.02, 0.10: 0.04, 0.05: 0.07, 0.04: 0.07, 0.03: 0.08, 0.02: 0.08, 0.01: 0.10}
+"""gamma by expected share of ones, for CIFAR-10 (methods.md 3.5); between two of them the sparser one's is taken."""
+
+RAMPED_SHARE = 0.2
+"""gamma of a ramped goal (inferred): with the release's, 30 epochs on small images end above the goal."""
+
+MET_WITHIN = 1e-4
+"""The penalty switches off at this distance from the goal (methods.md 3.4, CIFAR)."""
+
+DEFAULT_VALUE_BITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ones:
+    """The goal: ``share`` of all weight bits of the hidden layers that may be 1 (EC), above 0 and at most 0.5.
+
+    ``penalty_share``: gamma, the part of the total loss that the penalty makes up while the goal is not met, 0 to below
+    1; None: RAMPED_SHARE where the goal is ramped, else the release's. 0, or a share of 0.5, switches the penalty off.
+    """
+
+    share: float
+    penalty_share: float | None = None
+
+    def __post_init__(self) -> None:
+        gamma = self.penalty_share
+        if not 0 < self.share <= 0.5 or (gamma is not None and not 0 <= gamma < 1):
+            raise PicobnnError(
+                ErrorId.PRUNING, f"{self.share:.3g} of the weights may be ones, with a penalty share of {gamma}.",
+                where="share of ones", remedy="Give a share above 0 and at most 0.5, a penalty share from 0 below 1.",
+            )  # fmt: skip
+
+    def gamma(self, *, ramped: bool) -> float:
+        """The penalty's share of the loss."""
+        if self.share == 0.5:
+            return 0.0
+        if self.penalty_share is not None:
+            return self.penalty_share
+        if ramped:
+            return RAMPED_SHARE
+        return next((gamma for share, gamma in PENALTY_SHARES.items() if share <= self.share), PENALTY_SHARES[0.01])
+
+
+class _CountOnes(torch.autograd.Function):
+    """Number of weights >= 0; the gradient of the count to each of them is 1/2, without a window."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.shape = weight.shape
+        return (weight >= 0).sum(dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return (grad * 0.5).expand(ctx.shape)
+
+
+def share_of_ones(weights: Sequence[Tensor]) -> Tensor:
+    """r = ones / weights over all layers together, a scalar with the straight-through gradient 1 / (2 N)."""
+    ones = torch.stack([_CountOnes.apply(weight) for weight in weights]).sum()
+    return ones / sum(weight.numel() for weight in weights)
+
+
+class Constraint:
+    """The balanced penalty on the share of ones (methods.md 3.4), and the goal it has at each step.
+
+    ``h = max(0, r - EC)``; the penalty is ``lambda * h`` with ``lambda = gamma * L / (h * (1 - gamma))`` taken as a
+    constant, so that it is always the part gamma of the total, and 0 where h <= 1e-4. It pushes like 1 / h: weakly far
+    from the goal. The release lets that take 500 epochs; ``ramp`` > 0 (inferred) instead moves the goal from the share
+    found at the first step to EC over that part of the steps, so that h stays small and few epochs are enough.
+    """
+
+    def __init__(self, goal: Ones, objective: Objective = cross_entropy, ramp: float = 0.0) -> None:
+        self._goal = goal
+        self._objective = objective
+        self._ramp = ramp
+        self._first: float | None = None
+        self._progress = 0.0
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective with the penalty: loss and logits."""
+        loss, logits = self._objective(model, images, labels)
+        share = share_of_ones([layer.weight for layer in hidden_layers(model)])
+        excess = share - self.limit(float(share.detach()))
+        gamma = self._goal.gamma(ramped=self._ramp > 0)
+        if gamma == 0 or float(excess.detach()) <= MET_WITHIN:
+            return loss, logits
+        weight = gamma * loss.detach() / (excess.detach() * (1 - gamma))
+        return loss + weight * excess, logits
+
+    def limit(self, share: float) -> float:
+        """The share allowed now; ``share`` is the present one."""
+        self._first = share if self._first is None else self._first
+        left = max(0.0, 1 - self._progress / self._ramp) if self._ramp else 0.0
+        return self._goal.share + left * max(0.0, self._first - self._goal.share)
+
+    def advance(self, _model: Network, place: StepRecord) -> None:
+        """After each step."""
+        self._progress = (place.step + 1) / place.steps
+
+
+class GeneralDomain:
+    """Learned {alpha, beta} per layer under a global share of ones. ``value_bits``: of rho's grid (kernels.md 7).
+
+    ``symmetric``: keep phi at 0, that is -a and +a: the control that the two values must beat at equal shares.
+    ``ramp``: of :class:`Constraint`. ``objective`` and ``after_step``: what else the training does, for combinations.
+    """
+
+    name: ClassVar[str] = "domain"
+
+    def __init__(
+        self,
+        value_bits: int = DEFAULT_VALUE_BITS,
+        *,
+        symmetric: bool = False,
+        ramp: float = 0.6,
+        objective: Objective = cross_entropy,
+        after_step: Sequence[StepCallback] = (),
+    ) -> None:
+        self._value_bits = value_bits
+        self._symmetric = symmetric
+        self._ramp = ramp
+        self._objective = objective
+        self._after_step = after_step
+
+    def prepare(self, model: nn.Module) -> None:
+        """tau = 1, phi = 0 in every hidden layer: the -1/+1 network, its sums and their statistics times 2**(k - 1)."""
+        if not isinstance(model, Network) or not hidden_layers(model):
+            raise PicobnnError(
+                ErrorId.PRUNING, "there are no hidden binary layers.", where=type(model).__name__,
+                remedy="Use a network of picobnn.trainer.models, not its float twin.",
+            )  # fmt: skip
+        fresh = [layer for layer in hidden_layers(model) if layer.values is None]
+        model.learn_values(self._value_bits)
+        for group in find_filters(model):
+            for norm in group.norms if group.layer in fresh else ():
+                if norm.running_mean is not None and norm.running_var is not None:
+                    norm.running_mean *= 2.0 ** (self._value_bits - 1)
+                    norm.running_var *= 4.0 ** (self._value_bits - 1)
+        if self._symmetric:
+            for layer in hidden_layers(model):
+                assert layer.values is not None  # learn_values() has just made them
+                layer.values.phi.requires_grad_(False)
+
+    def run(self, model: nn.Module, goal: Ones, training: Training) -> None:
+        """Train weights and values together with the options of ``training``. The share that was reached is in the
+        report: it lies above the goal when the penalty share is too small or training too short."""
+        self._image = first_image(training.batches)
+        constraint = Constraint(goal, self._objective, self._ramp)
+        training.fit(model, objective=constraint, after_step=(*self._after_step, constraint.advance))
+
+    def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
+        """A copy, compacted where masks of an earlier method remove channels; the values are integers already."""
+        small, report = finish_masked(self.name, deepcopy(model), self._image)
+        return small, report.with_ones(count_ones(small))
+
+
+def count_ones(model: nn.Module) -> tuple[LayerOnes, ...]:
+    """Weight bits and ones of every hidden binary layer, with its domain."""
+    named: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
+    return tuple(
+        LayerOnes(
+            name=named[layer],
+            ones=int((layer.weight >= 0).sum()),
+            total=layer.weight.numel(),
+            shift=1 if layer.values is None else int(layer.values.shift),
+            ratio=-1 if layer.values is None else layer.values.ratio,
+        )
+        for layer in hidden_layers(model)
+    )

@@ -16,7 +16,11 @@ from picobnn.codegen.program import BinaryConv2dStep
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
     LIST_END,
+    MIN_COUNTER_BITS,
+    WINDOW,
     Int64Array,
+    WordList,
+    block_words,
     compare_constants,
     counter_bits,
     make_list,
@@ -47,7 +51,7 @@ class Couple:
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedTables:
     """As emitted: uint32 (8 * couples,), uint8 (bytes,), uint16 (2 * couples * classes,). ``longest``: groups of the
-    longest list; ``groups`` and ``half_groups``: of all lists."""
+    longest list; ``groups`` and ``half_groups``: of all lists. ``is_small``: the small core runs them."""
 
     filters: npt.NDArray[np.uint32]
     lists: npt.NDArray[np.uint8]
@@ -55,6 +59,7 @@ class PairedTables:
     longest: int
     groups: int
     half_groups: int
+    is_small: bool
 
 
 def find_couples(weights: BitArray) -> list[Couple]:
@@ -90,6 +95,9 @@ def _paired_tables(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> Paired
         np.frombuffer(flips, np.uint8).astype(np.int64),
         counter_bits(step.weights[0].size),
     )
+    fullest = max(int(it.sum()) for couple in couples for it in (couple.common, couple.first, couple.second))
+    is_narrow = counter_bits(step.weights[0].size) == MIN_COUNTER_BITS and block_words(step) <= WINDOW
+    is_small = is_narrow and len(classes.inside) == 1 and fullest <= GROUP
     rows, columns = step.window.output_size(shape.height, shape.width)
     plane_bytes = 4 * -(-rows * columns // 32)
     records: list[int] = []
@@ -98,10 +106,14 @@ def _paired_tables(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> Paired
         constants = (COMMON, *(int(limits[index, 0]) for index in couple.filters))
         heads = []
         for taken, constant in zip((couple.common, couple.first, couple.second), constants, strict=True):
-            found = make_list(np.sort(places[taken != 0]), zeros)
+            taken_places = np.sort(places[taken != 0])
+            found = _short_list(taken_places, zeros) if is_small else make_list(taken_places, zeros)
             groups, rest = divmod(len(found.entries), GROUP)
-            heads.append((groups - 1 & 0xFF) << 24 | (groups & 0xFF) << 16 | 4 * found.advance)
-            heads.append((found.begin & 0xFFFF) << 16 | int(rest > 0) << 15 | constant)
+            if is_small:
+                heads += [0, constant & ~COMMON]
+            else:
+                heads.append((groups - 1 & 0xFF) << 24 | (groups & 0xFF) << 16 | 4 * found.advance)
+                heads.append((found.begin & 0xFFFF) << 16 | int(rest > 0) << 15 | constant)
             entries.append(found.entries)
         first, second = (plane_bytes * index for index in couple.filters)
         records += [*heads[:2], first, *heads[2:4], second, *heads[4:]]
@@ -114,7 +126,14 @@ def _paired_tables(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> Paired
         longest=int(-(-sizes.max() // GROUP)),
         groups=int((sizes // GROUP).sum()),
         half_groups=int((sizes % GROUP > 0).sum()),
+        is_small=is_small,
     )
+
+
+def _short_list(places: Int64Array, zeros: Int64Array) -> WordList:
+    """At most 16 words, counted from word 0."""
+    entries = np.concatenate([places, np.repeat(zeros[:1], GROUP - len(places))])
+    return WordList(0, 0, entries.astype(np.uint8))
 
 
 _KINDS = ((1, 1), (1, 0), (0, 1), (0, 0))

@@ -56,14 +56,16 @@ class PlanesPairedStrategy:
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
         """As of ``planes``, but that ``filter`` stands for the filters of couples, of which the last may be double,
-        and ``plane`` for their counters of more than the least bits."""
+        and ``plane`` for their counters of more than the least bits. ``small_filter``: those of the small core, with
+        their lists."""
         made = _tables(step, program)
         terms = {term.name: term.mean for term in planes.STRATEGY.cost_terms(step, program, target)}
         count = len(step.weights)
         blocks = terms["filter"] / count
         filters = blocks * len(made.filters) // 4
-        terms["filter"] = filters
-        terms["group"] = blocks * made.groups
+        terms["filter"] = 0 if made.is_small else filters
+        terms["small_filter"] = filters if made.is_small else 0
+        terms["group"] = 0 if made.is_small else blocks * made.groups
         terms["half_group"] = blocks * made.half_groups
         terms["compare"] = terms["compare"] * (filters / (blocks * count))
         terms["plane"] = filters * (counter_bits(fan_in(step)) - MIN_COUNTER_BITS)
@@ -83,7 +85,8 @@ class PlanesPairedStrategy:
     ) -> LayerView:
         view = planes.STRATEGY.view(step, program, target, symbol, table_symbols)
         pointers = dict(view.pointers)
-        pointers["core"] = pointers["core"].replace("picobnn_planes_", "picobnn_planes_paired_")
+        core = pointers["core"].replace("picobnn_planes_", "picobnn_planes_paired_")
+        pointers["core"] = "picobnn_planes_paired_small" if _tables(step, program).is_small else core
         return dataclasses.replace(view, pointers=tuple(pointers.items()))
 
 

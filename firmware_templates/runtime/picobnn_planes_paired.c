@@ -127,6 +127,11 @@ DEFINE_CORES(10)
 DEFINE_CORES(11)
 DEFINE_CORES(12)
 
+void picobnn_planes_paired_small(const picobnn_planes_pass *pass)
+{
+    run_couples(pass, 7u, 0u);
+}
+
 #else
 
 typedef int picobnn_planes_paired_cores_are_assembly;

@@ -50,10 +50,39 @@ def counter_layers(cases: tuple[tuple[int, int], ...]) -> list[Program]:
     return programs
 
 
+def core_of(program: Program) -> str:
+    """The core that runs step 1."""
+    symbols = {table.role: table.role for table in PAIRED.tables(program.steps[1], program, M4)}
+    return dict(PAIRED.view(program.steps[1], program, M4, "layer", symbols).pointers)["core"]
+
+
+def narrow_layers() -> list[Program]:
+    """1x1 layers with few and with more channels: with short lists and with long ones."""
+    programs = []
+    for channels in (64, 120):
+        rng, shape = np.random.default_rng(channels), Shape(4, 9, channels)
+        made = layer(rng, shape, Window(1, 1), PadMode.MINUS_ONE, None, 33)
+        assert made is not None
+        weights = rng.integers(0, 2, made[0].weights.shape).astype(np.uint8)
+        programs.append(single(dataclasses.replace(made[0], weights=weights), made[1], shape))
+    return programs
+
+
+def test_the_small_core_runs_layers_with_short_lists() -> None:
+    short, long = narrow_layers()
+    assert core_of(short) == "picobnn_planes_paired_small"
+    assert core_of(long) == "picobnn_planes_paired_core_7"
+    assert core_of(counter_layers(((13, 40),))[0]) == "picobnn_planes_paired_classes_7"
+    for program, is_small in ((short, True), (long, False)):
+        terms = {term.name: term.mean for term in PAIRED.cost_terms(program.steps[1], program, M4)}
+        assert (terms["small_filter"] > 0) == is_small
+        assert (terms["filter"] > 0) == (terms["group"] > 0) == (not is_small)
+
+
 def test_random_layers_and_widths_of_the_counters_equal_the_reference() -> None:
     rng = np.random.default_rng(40)
-    layers = [random_layer(rng) for _ in range(8)]
-    assert_c_equals_reference([*layers, *counter_layers(((13, 1), (57, 2), (228, 3)))])
+    layers = [random_layer(rng) for _ in range(7)]
+    assert_c_equals_reference([*layers, *narrow_layers()[:1], *counter_layers(((13, 1), (57, 2), (228, 3)))])
 
 
 @pytest.mark.slow

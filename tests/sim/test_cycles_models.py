@@ -211,6 +211,9 @@ def test_m33_branches(halfwords: str, straight: int, taken: int) -> None:
         ("e9d2 0102", 2),  # ldrd
         ("6800 1c42", 3),  # ldr r0, [r0]; adds r2, r0, #1
         (f"{LDR_R2_R0_POST} {LDR_R3_R0}", 2),  # an updated base is there at once
+        ("fbb1 f0f2", 6),  # udiv
+        ("fb00 f201 1c51", 3),  # mul r2, r0, r1; adds r1, r2, #1 waits
+        ("b5f0", 5),  # push {r4-r7, lr}
     ],
 )
 def test_m33_latencies(halfwords: str, cycles: int) -> None:
@@ -231,6 +234,14 @@ def test_m33_latencies(halfwords: str, cycles: int) -> None:
         ("b5f0", 3),  # push of 5: two a cycle
         ("fbb1 f0f2", 9),  # udiv
         ("7801 1c4a", 3),  # ldrb; its consumer waits
+        (f"{LDR_R1_R0} 1c4a", 2),  # ldr; adds r2, r1, #1 a cycle later
+        (f"{LDR_R1_R0} {LDR_R3_R1}", 3),  # the address is loaded: a cycle more
+        (f"{ADDS_R0_1} {LDR_R1_R0}", 2),  # an address made by ADD is there at once
+        (f"4048 {LDR_R2_R0}", 3),  # eors r0, r1; one made by EOR is not
+        ("fb00 f201 1c51", 3),  # mul; its consumer waits
+        (f"{LDR_R1_R0} {STR_R2_R0}", 1),  # a load and a store
+        ("e9d2 0102 1c42", 2),  # ldrd stands alone; adds r2, r0, #1
+        (f"3001 3101 {NOP}", 2),  # two a cycle
     ],
 )
 def test_m7_pairing(halfwords: str, cycles: int) -> None:

@@ -307,6 +307,27 @@ V7M_KERNELS = (
             "cortex-m55": 5,  # 1, 1, 3
         },
     ),
+    Kernel(
+        "kernel_divide",
+        4,
+        {
+            "cortex-m3": 11,  # 1, 7, 1, 2
+            "cortex-m4": 11,
+            "cortex-m33": 10,  # 1, 6, 1, 2
+            "cortex-m7": 11,  # MOVS | UDIV 9 | ADDS BX
+        },
+    ),
+    Kernel(
+        "kernel_pairs",
+        7,
+        {
+            "cortex-m3": 8,  # 1, 1, 1, 2, 1, 0 under the load, 2
+            "cortex-m4": 8,
+            "cortex-m33": 9,  # 1, 1, wait 1 for the shifted result, 1, 1, 1, 1 (data comes late), 2
+            "cortex-m7": 5,  # UXTB EOR | wait: shifted operand | EOR LDR | LDR STR | BX
+            "cortex-m55": 9,  # 6, 3
+        },
+    ),
 )
 
 MVE_KERNELS = (

@@ -110,6 +110,8 @@ function model_run
     step    kernel_word_loop, 32
     step    kernel_popcount, data
     step    kernel_wide_page, 0
+    step    kernel_divide, 0
+    step    kernel_pairs, 5
 #endif
 #if defined(__ARM_FEATURE_MVE)
     step    kernel_vector_alternate, 0

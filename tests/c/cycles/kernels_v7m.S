@@ -122,4 +122,21 @@ kernel_wide_page:
     add.w   r3, r2, #1
     bx      lr
     ends kernel_wide_page
+
+kernel kernel_divide
+    movs    r1, #3
+    udiv    r2, r0, r1
+    adds    r2, #1
+    bx      lr
+    ends kernel_divide
+
+kernel kernel_pairs
+    uxtb    r3, r1
+    eor.w   r2, r0, r1, lsl #3
+    eor.w   r3, r3, r2, lsl #1
+    ldr     r1, [r0]
+    ldr     r2, [r0, #4]
+    str     r1, [r0, #8]
+    bx      lr
+    ends kernel_pairs
 #endif

@@ -14,6 +14,11 @@
  *
  * Cycles on Cortex-M4 (modelled): 115 per group of 16 words, 58 per group of 8, about 6.5 per
  * stacked word, 3 per bit of the compare, about 65 per filter.
+ *
+ * The order suits two instructions a cycle and costs none where there is one: 57 cycles per group of
+ * 16 words on Cortex-M7 (modelled; 109 instructions). One of four indices is taken out by AND, as the
+ * M7 has one unit for UXTB; independent instructions stand side by side; the group counter is counted
+ * down in the last adder, which leaves its flags alone. Loads stay together, or the M3 and M4 lose.
  */
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2
 
@@ -48,8 +53,16 @@
 
 /* Four words to the counters ones and twos; the carry is in a. 15 cycles. */
     .macro add_four ones, twos, a, b, c, d
-    full_adder \ones, \a, \b
-    full_adder \ones, \c, \d
+    eors    \b, \b, \a
+    eors    \d, \d, \c
+    bics    \a, \a, \b
+    eors    \ones, \ones, \b
+    bics    \c, \c, \d
+    bics    \b, \b, \ones
+    eors    \ones, \ones, \d
+    orrs    \a, \a, \b
+    bics    \d, \d, \ones
+    orrs    \c, \c, \d
     full_adder \twos, \a, \c
     .endm
 
@@ -83,12 +96,12 @@
 
 /* The words of four list entries. d may be entries. 9 cycles. */
     .macro load_four a, b, c, d, entries
-    uxtb    \a, \entries
     uxtb    \b, \entries, ror #8
+    and     \a, \entries, #0xff
     uxtb    \c, \entries, ror #16
     lsr     \d, \entries, #24
-    ldr     \a, [r9, \a, lsl #2]
     ldr     \b, [r9, \b, lsl #2]
+    ldr     \a, [r9, \a, lsl #2]
     ldr     \c, [r9, \c, lsl #2]
     ldr     \d, [r9, \d, lsl #2]
     .endm
@@ -171,15 +184,19 @@
     add_words r3, r10, r11, r12
     double_adder r5, r2, r1, r10, r3
     pair_adder r6, r1, r2
-    full_adder r7, r0, r1
-    str     r0, [sp, #-4]!
 #if defined(__ARM_FEATURE_DSP)
     uxtah   r9, r9, lr
 #else
-    uxth    r1, lr
-    add     r9, r9, r1
+    uxth    r2, lr
+    add     r9, r9, r2
 #endif
+    eors    r1, r1, r0
     subs    lr, lr, #0x01000000
+    bic     r0, r0, r1
+    eor     r7, r7, r1
+    bic     r1, r1, r7
+    orr     r0, r0, r1
+    str     r0, [sp, #-4]!
     bcs     20b
 
     ubfx    r12, lr, #16, #8

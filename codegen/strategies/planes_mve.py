@@ -38,6 +38,8 @@ RUNTIME_FILES = (
     "picobnn_mve_adders.S",
     "picobnn_planes_mve.h",
     "picobnn_planes_mve.c",
+    "picobnn_planes_mve_block.h",
+    "picobnn_planes_mve_block.c",
     "picobnn_planes_mve_core.c",
     "picobnn_planes_mve.S",
 )

@@ -105,6 +105,36 @@
     vmov.i32 q3, #0
     .endm
 
+/* The next 8 words at r8 to q0, q1 and the counter at `third`; the carry is in q2. 70 cycles. */
+    .macro add_next_eight third
+    vldrw.u32 q2, [r8], #16
+    vldrw.u32 q3, [r8], #16
+    veor    q3, q3, q2
+    vldrw.u32 q4, [r8], #16
+    veor    q2, q2, q0
+    vldrw.u32 q5, [r8], #16
+    vorr    q2, q2, q3
+    vldrw.u32 q6, [r8], #16
+    veor    q5, q5, q4
+    vldrw.u32 q7, [r8], #16
+    veor    q3, q3, q0
+    veor    q4, q4, q3
+    veor    q0, q3, q5
+    vbic    q4, q4, q5
+    vldrw.u32 q5, [r8], #16
+    veor    q3, q3, q2
+    veor    q2, q2, q4
+    vldrw.u32 q4, [r8], #16
+    add_words q6, q7, q5, q4
+    vldrw.u32 q4, \third
+    double_adder q1, q3, q2, q7, q6
+    veor    q2, q2, q4
+    vorr    q2, q2, q3
+    veor    q4, q4, q3
+    vstrw.32 q4, \third
+    veor    q2, q2, q4
+    .endm
+
 /* Adds the carries from r8 to r12, filling them up with zeros to a multiple of 8. `from` as above; r6
  * counters from weight 64 on. Loses r0, r2, r7, r8, r12, lr and all vectors. */
     .macro add_carries from
@@ -125,34 +155,9 @@
     beq     .Ladded\@
     .balign 4
 .Leight\@:
-    vldrw.u32 q2, [r8], #16
-    vldrw.u32 q3, [r8], #16
-    veor    q3, q3, q2
-    vldrw.u32 q4, [r8], #16
-    veor    q2, q2, q0
-    vldrw.u32 q5, [r8], #16
-    vorr    q2, q2, q3
-    vldrw.u32 q6, [r8], #16
-    veor    q5, q5, q4
-    vldrw.u32 q7, [r8], #16
-    veor    q3, q3, q0
-    veor    q4, q4, q3
-    veor    q0, q3, q5
-    vbic    q4, q4, q5
-    vldrw.u32 q5, [r8], #16
-    veor    q3, q3, q2
-    veor    q2, q2, q4
-    vldrw.u32 q4, [r8], #16
-    add_words q6, q7, q5, q4
-    vldrw.u32 q4, [sp, #WEIGHT_32]
-    double_adder q1, q3, q2, q7, q6
-    veor    q2, q2, q4
+    add_next_eight "[sp, #WEIGHT_32]"
     add     r0, sp, #WEIGHT_64
-    vorr    q2, q2, q3
     dls     lr, r6
-    veor    q4, q4, q3
-    vstrw.32 q4, [sp, #WEIGHT_32]
-    veor    q2, q2, q4
 .Lripple\@:
     vldrw.u32 q4, [r0]
     veor    q5, q4, q2

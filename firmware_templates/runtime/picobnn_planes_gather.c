@@ -101,19 +101,11 @@ picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape
     return map;
 }
 
-/* Where a tap row or column lies: output position p reads position p + shift of a phase, for p in
- * span; elsewhere it reads padding. */
-typedef struct {
-    picobnn_span span;
-    int32_t shift;
-    uint32_t phase;
-} tap_place;
-
-static tap_place place_tap(uint32_t tap, uint32_t pad, uint32_t stride, uint32_t size,
-                           uint32_t positions)
+picobnn_planes_tap_place picobnn_planes_place_tap(uint32_t tap, uint32_t pad, uint32_t stride,
+                                                  uint32_t size, uint32_t positions)
 {
     const int32_t offset = (int32_t)tap - (int32_t)pad;
-    tap_place place;
+    picobnn_planes_tap_place place;
 
     place.phase = (uint32_t)offset & (stride - 1u);
     place.shift = (offset - (int32_t)place.phase) / (int32_t)stride;
@@ -122,8 +114,8 @@ static tap_place place_tap(uint32_t tap, uint32_t pad, uint32_t stride, uint32_t
     return place;
 }
 
-/* The pixels of the block in columns of `span`. */
-static uint32_t column_mask(picobnn_planes_block_place block, uint32_t width, picobnn_span span)
+uint32_t picobnn_planes_column_mask(picobnn_planes_block_place block, uint32_t width,
+                                    picobnn_span span)
 {
     uint32_t mask = 0u;
 
@@ -171,7 +163,8 @@ static void merge_words(const uint32_t *plane, uint32_t plane_words, uint32_t co
  * piece; elsewhere each row is a piece. */
 static void gather_tap(const picobnn_conv2d_shape *shape, const picobnn_planes_phased_map *map,
                        const uint32_t *plane, uint32_t count, picobnn_planes_block_place block,
-                       tap_place y, tap_place x, uint32_t columns, uint32_t *words)
+                       picobnn_planes_tap_place y, picobnn_planes_tap_place x, uint32_t columns,
+                       uint32_t *words)
 {
     const int32_t width = shape->map_width, pitch = (int32_t)map->width;
     const int32_t row = (int32_t)block.row;
@@ -204,13 +197,13 @@ uint32_t *picobnn_planes_gather_block(const picobnn_conv2d_shape *shape,
 {
     *words++ = 0u;
     for (uint32_t kx = 0u; kx < shape->kernel_width; ++kx) {
-        const tap_place x =
-            place_tap(kx, shape->pad_left, shape->stride_x, shape->in_width, shape->map_width);
-        const uint32_t columns = column_mask(block, shape->map_width, x.span);
+        const picobnn_planes_tap_place x = picobnn_planes_place_tap(
+            kx, shape->pad_left, shape->stride_x, shape->in_width, shape->map_width);
+        const uint32_t columns = picobnn_planes_column_mask(block, shape->map_width, x.span);
 
         for (uint32_t ky = 0u; ky < shape->kernel_height; ++ky) {
-            const tap_place y =
-                place_tap(ky, shape->pad_top, shape->stride_y, shape->in_height, shape->map_height);
+            const picobnn_planes_tap_place y = picobnn_planes_place_tap(
+                ky, shape->pad_top, shape->stride_y, shape->in_height, shape->map_height);
             const uint32_t *plane =
                 map->words + (y.phase * shape->stride_x + x.phase) * map->phase_words;
 

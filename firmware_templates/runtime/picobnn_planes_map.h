@@ -98,6 +98,21 @@ PICOBNN_INLINE void picobnn_planes_next_block(picobnn_planes_block_place *block,
 picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape *shape,
                                                       const uint32_t *input, uint32_t *scratch);
 
+/* Where a tap row or column lies: output position p reads position p + shift of a phase, for p in
+ * span; elsewhere it reads padding. */
+typedef struct {
+    picobnn_span span;
+    int32_t shift;
+    uint32_t phase;
+} picobnn_planes_tap_place;
+
+picobnn_planes_tap_place picobnn_planes_place_tap(uint32_t tap, uint32_t pad, uint32_t stride,
+                                                  uint32_t size, uint32_t positions);
+
+/* The pixels of the block in columns of `span`. */
+uint32_t picobnn_planes_column_mask(picobnn_planes_block_place block, uint32_t width,
+                                    picobnn_span span);
+
 /* All words of a block: a zero word, then the taps down the columns of the window, one word per
  * channel; with `run` not 0 a zero word stands behind every `run` channels and behind the last of a
  * tap. Returns their end. */

@@ -216,4 +216,77 @@
     core picobnn_planes_mve_128, 1
     core picobnn_planes_mve_64, 2
 
+    .macro begin name
+    .section .text.picobnn_hot.\name, "ax", %progbits
+    .global \name
+    .type   \name, %function
+    .balign 4
+    .thumb_func
+\name:
+    .endm
+
+/* r0 vectors, r1 groups, r2 sums, r3 carries. 72 cycles per group. */
+    begin   picobnn_planes_mve_count
+    push    {r8, lr}
+    vpush   {d8-d15}
+    mov     r8, r0
+    vmov.i32 q0, #0
+    dls     lr, r1
+    vmov.i32 q1, #0
+    vstrw.32 q0, [r2, #32]
+70:
+    add_next_eight "[r2, #32]"
+    vstrw.32 q2, [r3], #16
+    le      lr, 70b
+    vstrw.32 q0, [r2]
+    vstrw.32 q1, [r2, #16]
+    vpop    {d8-d15}
+    pop     {r8, pc}
+    .size   picobnn_planes_mve_count, . - picobnn_planes_mve_count
+
+/* r0 low, r1 vectors, r2 count, r3 run. A shift by 32 gives 0. 12 cycles per vector. */
+    begin   picobnn_planes_mve_gather_128
+    push    {r4, r5, r6, lr}
+    ldrd    r4, r5, [r3], #8
+    rsb     r6, r5, #32
+    rsbs    r5, r5, #0
+    vldrw.u32 q2, [r3]
+    dls     lr, r2
+80:
+    vldrw.u32 q0, [r0]
+    vshl.u32 q0, r5
+    vldrw.u32 q1, [r0, #4]
+    vshl.u32 q1, r6
+    vorr    q0, q0, q1
+    vand    q0, q0, q2
+    vstrw.32 q0, [r1], #16
+    add     r0, r0, r4
+    le      lr, 80b
+    pop     {r4, r5, r6, pc}
+    .size   picobnn_planes_mve_gather_128, . - picobnn_planes_mve_gather_128
+
+/* The same with two planes side by side. 16 cycles per vector. */
+    begin   picobnn_planes_mve_gather_64
+    push    {r4, r5, r6, lr}
+    ldrd    r4, r5, [r3], #8
+    rsb     r6, r5, #32
+    rsbs    r5, r5, #0
+    vldrw.u32 q2, [r3]
+    dls     lr, r2
+90:
+    vldr    d0, [r0]
+    vldr    d2, [r0, #4]
+    add     r0, r0, r4
+    vldr    d1, [r0]
+    vldr    d3, [r0, #4]
+    add     r0, r0, r4
+    vshl.u32 q0, r5
+    vshl.u32 q1, r6
+    vorr    q0, q0, q1
+    vand    q0, q0, q2
+    vstrw.32 q0, [r1], #16
+    le      lr, 90b
+    pop     {r4, r5, r6, pc}
+    .size   picobnn_planes_mve_gather_64, . - picobnn_planes_mve_gather_64
+
 #endif

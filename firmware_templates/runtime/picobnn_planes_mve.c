@@ -2,8 +2,7 @@
  * picobnn planes kernel for cores with vectors: a block through gather, count and adder, then the
  * pool. Contracts stand in picobnn_planes_mve.h.
  */
-#include "picobnn_planes_mve.h"
-#include "picobnn_planes_map.h"
+#include "picobnn_planes_mve_block.h"
 
 /* The assembly knows these. */
 typedef char pass_is_256_bytes
@@ -76,14 +75,17 @@ static picobnn_planes_mve_class *one_class(picobnn_planes_mve_class *classes)
     return classes + 1;
 }
 
-/* Starts of the counters in a part of the lanes. */
-static void start_part(const uint32_t *sums, uint32_t part, uint32_t parts,
-                       picobnn_planes_mve_pass *pass)
+/* Starts of the counters from the count of all words. */
+static void start_counters(const uint32_t *vectors, uint32_t count, uint32_t parts,
+                           uint32_t *carries, picobnn_planes_mve_pass *pass)
 {
-    for (; part < PICOBNN_PLANES_MVE_PARTS; part += parts) {
-        pass->even[part] = ~sums[0];
+    uint32_t sums[PICOBNN_PLANES_MVE_SUMS][PICOBNN_PLANES_MVE_PARTS];
+
+    picobnn_planes_mve_sum_block(vectors, count, parts, carries, sums);
+    for (uint32_t part = 0u; part < PICOBNN_PLANES_MVE_PARTS; ++part) {
+        pass->even[part] = ~sums[0][part];
         for (uint32_t bit = 0u; bit < PICOBNN_PLANES_MAX_BITS; ++bit) {
-            pass->start[bit][part] = ~sums[bit + 1u];
+            pass->start[bit][part] = ~sums[bit + 1u][part];
         }
     }
 }
@@ -101,8 +103,7 @@ void picobnn_planes_mve_conv2d_bits(const picobnn_planes_mve_conv2d_layer *layer
             ? places.phases
             : places.phases + (uint32_t)shape->stride_y * shape->stride_x * map.phase_words;
     uint32_t *const planes = picobnn_planes_has_pool(shape) ? maps : output;
-    uint32_t *const carries = places.words + layer->words;
-    picobnn_planes_block_place block = {0u, 0u};
+    picobnn_planes_block_place next = {0u, 0u};
     picobnn_planes_mve_pass pass;
 
     pass.lists = layer->lists;
@@ -117,33 +118,25 @@ void picobnn_planes_mve_conv2d_bits(const picobnn_planes_mve_conv2d_layer *layer
     pass.carries = places.words;
     for (uint32_t word = 0u; word < map_words; word += parts) {
         picobnn_planes_mve_class *classes_end = places.classes;
+        picobnn_planes_block_place blocks[PICOBNN_PLANES_MVE_PARTS];
+        uint32_t *end;
 
         for (uint32_t part = 0u; part < parts; ++part) {
-            uint32_t *vectors = places.vectors + part;
-            uint32_t sums[PICOBNN_PLANES_MAX_BITS + 1u];
-
-            if (word + part < map_words) {
-                uint32_t *end = picobnn_planes_gather_block(shape, &map, block, 0u, places.words);
-
-                while (end != carries) {
-                    *end++ = 0u;
-                }
-                if (layer->row_classes != NULL) {
-                    classes_end = merge_classes(layer, block, pixels - 32u * (word + part), part,
-                                                places.classes, classes_end);
-                }
+            blocks[part] = next;
+            if (layer->row_classes != NULL && word + part < map_words) {
+                classes_end = merge_classes(layer, next, pixels - 32u * (word + part), part,
+                                            places.classes, classes_end);
+                pass.classes_end = classes_end;
             }
-            for (const uint32_t *from = places.words; from != carries; ++from) {
-                *vectors = *from;
-                vectors += parts;
-            }
-            picobnn_planes_sum_words(places.words, layer->words, carries, sums);
-            start_part(sums, part, parts, &pass);
-            picobnn_planes_next_block(&block, shape->map_width);
+            picobnn_planes_next_block(&next, shape->map_width);
         }
-        if (layer->row_classes != NULL) {
-            pass.classes_end = classes_end;
+        end = picobnn_planes_mve_gather_block(shape, &map, blocks, parts, places.vectors,
+                                              places.words);
+        while (end != places.vectors + layer->words * parts) {
+            *end++ = 0u;
         }
+        start_counters(places.vectors, layer->words * parts / PICOBNN_PLANES_MVE_PARTS, parts,
+                       places.words, &pass);
         pass.output = planes + word;
         pass.output_words = map_words - word < parts ? map_words - word : parts;
         layer->core(&pass);

@@ -61,6 +61,25 @@ typedef void picobnn_planes_mve_core(const picobnn_planes_mve_pass *pass);
 /* Adders: assembly on cores with vectors, C elsewhere. */
 picobnn_planes_mve_core picobnn_planes_mve_128, picobnn_planes_mve_64;
 
+/* Counts `groups` x 8 vectors per lane: three planes of sums, lowest first, and per group a vector
+ * of weight 8 in carries, which may be the vectors. */
+void picobnn_planes_mve_count(const uint32_t *vectors, uint32_t groups, uint32_t *sums,
+                              uint32_t *carries);
+
+/* How vectors of consecutive planes are gathered; the assembly knows the order. */
+typedef struct {
+    uint32_t plane_bytes;
+    uint32_t shift;                          /* 0 to 31 */
+    uint32_t mask[PICOBNN_PLANES_MVE_PARTS]; /* for planes side by side, twice */
+} picobnn_planes_mve_run;
+
+/* Per plane, or for the form of 64 pixels per two planes side by side, `count` >= 1 vectors: the
+ * bits from `shift` of the word at `low` on, under the mask. The words behind those are read too.
+ */
+typedef void picobnn_planes_mve_gather(const uint32_t *low, uint32_t *vectors, uint32_t count,
+                                       const picobnn_planes_mve_run *run);
+picobnn_planes_mve_gather picobnn_planes_mve_gather_128, picobnn_planes_mve_gather_64;
+
 /* A convolution. Flips as in picobnn_planes.h; classes are those of rows times those of columns. */
 typedef struct {
     picobnn_conv2d_shape shape;

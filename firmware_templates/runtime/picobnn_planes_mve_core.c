@@ -100,4 +100,53 @@ PICOBNN_HOT(planes_mve_64) void picobnn_planes_mve_64(const picobnn_planes_mve_p
     run_units(pass, 2u);
 }
 
+PICOBNN_HOT(planes_mve_count)
+void picobnn_planes_mve_count(const uint32_t *vectors, uint32_t groups, uint32_t *sums,
+                              uint32_t *carries)
+{
+    uint32_t counters[4][PARTS] = {{0u}};
+
+    for (; groups != 0u; --groups) {
+        for (uint32_t part = 0u; part < PARTS; ++part) {
+            counters[3][part] = 0u;
+        }
+        for (uint32_t i = 0u; i < 8u * PARTS; ++i) {
+            add_word(counters, 4u, i % PARTS, *vectors++);
+        }
+        for (uint32_t part = 0u; part < PARTS; ++part) {
+            *carries++ = counters[3][part];
+        }
+    }
+    for (uint32_t i = 0u; i < 3u * PARTS; ++i) {
+        sums[i] = counters[i / PARTS][i % PARTS];
+    }
+}
+
+static uint32_t shifted(const uint32_t *low, uint32_t shift)
+{
+    return low[0] >> shift | low[1] << 1 << (31u - shift);
+}
+
+PICOBNN_HOT(planes_mve_gather_128)
+void picobnn_planes_mve_gather_128(const uint32_t *low, uint32_t *vectors, uint32_t count,
+                                   const picobnn_planes_mve_run *run)
+{
+    for (; count != 0u; --count, low += run->plane_bytes / 4u) {
+        for (uint32_t part = 0u; part < PARTS; ++part) {
+            *vectors++ = shifted(low + part, run->shift) & run->mask[part];
+        }
+    }
+}
+
+PICOBNN_HOT(planes_mve_gather_64)
+void picobnn_planes_mve_gather_64(const uint32_t *low, uint32_t *vectors, uint32_t count,
+                                  const picobnn_planes_mve_run *run)
+{
+    for (count *= 2u; count != 0u; --count, low += run->plane_bytes / 4u) {
+        for (uint32_t part = 0u; part < 2u; ++part) {
+            *vectors++ = shifted(low + part, run->shift) & run->mask[part];
+        }
+    }
+}
+
 #endif

@@ -30,8 +30,8 @@ CASES = (
     pytest.param("mps3-an547", Shape(6, 7, 5), id="64"),
     pytest.param("mps3-an547", Shape(12, 16, 33), id="128", marks=SLOW),
     pytest.param("mps3-an547", Shape(9, 10, 5), id="128-5", marks=SLOW),
-    pytest.param("mps3-an547", Shape(6, 6, 227), id="64-227", marks=SLOW),
-    pytest.param("mps3-an547", Shape(11, 12, 113), id="128-113", marks=SLOW),
+    pytest.param("mps3-an547", Shape(6, 6, 97), id="64-97", marks=SLOW),
+    pytest.param("mps3-an547", Shape(11, 12, 41), id="128-41", marks=SLOW),
 )
 
 
@@ -63,4 +63,8 @@ def test_every_class_equals_the_reference(board_id: str, shape: Shape, tmp_path:
         layer_costs(marked[: (index + 1) * (count + 1)], built.elf, board.target.core, count)
         for index in range(len(batch))
     ]
-    assert all(run[1:] == runs[0][1:] for run in runs)
+    # An interrupt of the timer (on a busy host, in any of the runs) adds blocks of its own.
+    pairs = [(layer, other) for run in runs for layer, other in zip(run[1:], runs[0][1:], strict=True)]
+    quiet = [(layer, other) for layer, other in pairs if not layer.interrupted and not other.interrupted]
+    assert len(quiet) > len(pairs) // 2
+    assert all(layer == other for layer, other in quiet)

@@ -164,9 +164,13 @@ def calibrate(
     board = roomy_board_of(core)
     found, code = samples(board, chains, strategies)
     kernels, residuals = {}, {}
+    known = load_costs(board.target.core)
+    is_part = set(strategies) != {strategy.name for strategy in STRATEGIES} or len(chains) < len(CHAINS)
     for name, rows in sorted(found.items()):
         if name not in (*strategies, TRANSPOSE):
             continue  # it only stood in where the others refuse
+        if name == TRANSPOSE and is_part and known is not None and TRANSPOSE in known.kernels:
+            continue  # fitted to more layers
         coefficients, errors = fit(rows)
         largest = round(100 * float(np.abs(errors).max()), 1)
         kernels[name] = KernelCosts(coefficients, largest)
@@ -180,15 +184,15 @@ def calibrate(
     from picobnn.sim.cycles import find_model
 
     basis = CostBasis.COUNTED if find_model(board.target.core) is None else CostBasis.MODELLED
-    known = load_costs(board.target.core)
+    source = f"bench/calibrate.py on {board.id}, {len(chains)} programs"
     if known is not None:
         kernels = {**known.kernels, **kernels}
-        if set(strategies) != {strategy.name for strategy in STRATEGIES} or len(chains) < len(CHAINS):
+        if is_part:
+            source = known.source
             code = {unit: max(known.code.get(unit, 0), code.get(unit, 0)) for unit in {*known.code, *code}}
     if TRANSPOSE not in kernels:
         kernels[TRANSPOSE] = KernelCosts(_borrowed().kernels[TRANSPOSE].coefficients, 100.0)
         print(f"nothing transposes on {board.target.core}: its coefficients are cortex-m4's", file=sys.stderr)
-    source = f"bench/calibrate.py on {board.id}, {len(chains)} programs"
     return CoreCosts(board.target.core, basis, source, kernels, code), residuals
 
 

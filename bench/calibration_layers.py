@@ -40,7 +40,8 @@ from picobnn.sim.reference import run_program
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2; ``kept``: share of the taps that stay."""
+    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2; ``kept``: share of the taps that stay; ``ones``:
+    share of ones."""
 
     filters: int
     kernel: int
@@ -50,6 +51,7 @@ class Conv:
     groups: int = 1
     domain: WeightDomain = PLUS_MINUS_ONE
     kept: float = 1.0
+    ones: float = 0.5
 
 
 def depthwise(filters: int, kernel: int, stride: int = 1, *, zero: bool = False, pool: bool = False) -> Conv:
@@ -117,6 +119,12 @@ CHAINS: tuple[Chain, ...] = (
         ),
         (64, 10),
     ),
+    (
+        Shape(8, 8, 16),
+        (Conv(128, 1), Conv(128, 3, ones=0.1), Conv(128, 3, zero=True, ones=0.05), Conv(64, 3, ones=0.2)),
+        (),
+    ),
+    (Shape(16, 16, 3), (Conv(48, 3), Conv(64, 3, ones=0.06), Conv(40, 3, ones=0.25), Conv(32, 1, ones=0.1)), ()),
 )
 
 
@@ -165,7 +173,7 @@ def _conv(rng: np.random.Generator, conv: Conv, shape: Shape, index: int) -> tup
     pool = Pool(Window(2, 2, 2, 2), PoolStage.ACC) if conv.pool else None
     if pool is not None:
         rows, columns = pool.window.output_size(rows, columns)
-    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels // conv.groups), 0.5)
+    weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels // conv.groups), conv.ones)
     kept = random_bits(rng, weights.shape, conv.kept) if conv.kept < 1.0 else None
     weights = weights if kept is None else weights & kept
     output, name = Shape(rows, columns, conv.filters), f"conv{index}"

@@ -3,12 +3,12 @@
 
     python bench/kernels.py --core m4                                  # all workloads, the cheapest kernels
     python bench/kernels.py --core m0plus --kernels xnor --json
-    python bench/kernels.py --core m4 --workload c --density 0.1 --strategy planes
+    python bench/kernels.py --core m4 --workload c --density 0.1 --strategy planes_coded
 
 The layer stands behind an input convolution that makes random bits, half of them ones; only the layer is counted, and
-its output is compared with the reference. Weights are -1 and +1 with as many ones as ``--density`` says (other than
-0.5: the two values whose mean is near zero). Layouts at the layer's borders are the strategy's own. Cycles are
-modelled at zero wait states from counted instructions.
+its output is compared with the reference. Weights have as many ones as ``--density`` says and stand for two values
+whose mean is near zero (at 0.5: -1 and +1), or for those of ``--domain``. Layouts at the layer's borders are the
+strategy's own. Cycles are modelled at zero wait states from counted instructions.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from layer_runs import board_of, plan_for, run_plan
 from workloads import WORKLOADS, half_ones_image, layer_program
 
 from picobnn.codegen.plan import Kernels, Optimize
+from picobnn.codegen.vocabulary import WeightDomain
 from picobnn.errors import PicobnnError
 from picobnn.sim.cycles import find_model
 
@@ -35,12 +36,13 @@ def run_workload(
     workload: str,
     *,
     density: float = 0.5,
+    domain: WeightDomain | None = None,
     kernels: Kernels = Kernels.AUTO,
     optimize: Optimize = Optimize.SPEED,
     strategy: str | None = None,
 ) -> Row:
     """One workload on one core. A layer that nobody runs gives a row with ``refused`` alone."""
-    program = layer_program(WORKLOADS[workload], density)
+    program = layer_program(WORKLOADS[workload], density, domain)
     last = len(program.steps) - 1
     board = board_of(core)
     try:
@@ -95,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--core", required=True, help="m0, m0plus, m3, m4, m7, m33 or m55")
     parser.add_argument("--workload", default=",".join(sorted(WORKLOADS)), help="letters, comma-separated")
     parser.add_argument("--density", type=float, default=0.5, help="share of ones of the weights")
+    parser.add_argument("--domain", help="K,R: clear weights are R, set ones 2**K + R; else by the density")
     parser.add_argument("--kernels", choices=[kind.value for kind in Kernels], default="auto")
     parser.add_argument("--optimize", choices=[kind.value for kind in Optimize], default="speed")
     parser.add_argument("--strategy", help="take this strategy for the layer instead of choosing")
@@ -104,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.workload.split(",")
     if not {*names} <= {*WORKLOADS}:
         parser.error(f"workloads are {', '.join(sorted(WORKLOADS))}")
+    domain = WeightDomain(*(int(part) for part in options.domain.split(","))) if options.domain else None
     board = board_of(options.core)
     model = find_model(board.target.core)
     result: Row = {
@@ -113,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "kernels": options.kernels,
         "optimize": options.optimize,
         "density": options.density,
+        "domain": options.domain,
         "strategy": options.strategy,
         "workloads": {},
     }
@@ -121,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.core,
             name,
             density=options.density,
+            domain=domain,
             kernels=Kernels(options.kernels),
             optimize=Optimize(options.optimize),
             strategy=options.strategy,
@@ -143,6 +149,8 @@ def result_key(result: Row) -> str:
         parts.append(result["optimize"])
     if result["density"] != 0.5:
         parts.append(f"density {result['density']}")
+    if result["domain"] is not None:
+        parts.append(f"domain {result['domain']}")
     return ", ".join(parts)
 
 

@@ -76,11 +76,12 @@ WORKLOADS = {
 }
 
 
-def layer_program(layer: Layer, density: float = 0.5) -> Program:
+def layer_program(layer: Layer, density: float = 0.5, domain: WeightDomain | None = None) -> Program:
     """The layer behind an input convolution that makes its bits; a first layer stands alone.
 
-    ``density`` is the share of ones of the weights. At one half weights are -1 and +1; elsewhere they are the two
-    values with mean near zero whose counters have the fewest fractional bits: acc = 2**k * sum(x where u=1) - sum(x).
+    ``density`` is the share of ones of the weights. ``domain``: what their bits stand for. Without one these are the
+    two values with mean near zero whose counters have the fewest fractional bits: acc = 2**k * sum(x where u=1) -
+    sum(x); at one half those are -1 and +1.
     """
     rng = np.random.default_rng(zlib.crc32(layer.text.encode()))
     shape = Shape(layer.height, layer.width, layer.channels)
@@ -91,7 +92,7 @@ def layer_program(layer: Layer, density: float = 0.5) -> Program:
         image = Shape(layer.height, layer.width, IMAGE_CHANNELS)
         tensors = [Tensor("image", image, ElementKind.UINT8), Tensor("bits", shape, ElementKind.BIT)]
         steps = [make_bits(rng, layer.channels)]
-    step, output = last_step(rng, layer, len(steps), density)
+    step, output = last_step(rng, layer, len(steps), density, domain or domain_of(density))
     return Program("kernel", ZERO_POINT, (*tensors, Tensor("out", output, ElementKind.BIT)), (*steps, step))
 
 
@@ -102,11 +103,12 @@ def make_bits(rng: np.random.Generator, channels: int) -> InputConv2dStep:
     return InputConv2dStep("bits", "bits", 0, 1, weights, Window(1, 1), None, threshold)
 
 
-def last_step(rng: np.random.Generator, layer: Layer, index: int, density: float) -> tuple[Step, Shape]:
+def last_step(
+    rng: np.random.Generator, layer: Layer, index: int, density: float, domain: WeightDomain
+) -> tuple[Step, Shape]:
     """The layer as step ``index`` with the shape of its output. Thresholds lie near the middle."""
     if layer.kernel == 0:
         weights = random_bits(rng, (layer.filters, layer.height, layer.width, layer.channels), density)
-        domain = domain_of(density)
         epilogue = middle_threshold(rng, weights, spread_of(domain, density))
         dense = BinaryDenseStep("layer", "layer", index, index + 1, weights, epilogue, domain)
         return dense, Shape(1, 1, layer.filters)
@@ -121,7 +123,6 @@ def last_step(rng: np.random.Generator, layer: Layer, index: int, density: float
     if layer.is_first:
         epilogue = middle_threshold(rng, weights, 74.0)
         return InputConv2dStep("layer", "layer", index, index + 1, weights, window, layer.pool, epilogue), output
-    domain = domain_of(density)
     epilogue = middle_threshold(rng, weights, spread_of(domain, density))
     return BinaryConv2dStep(
         "layer", "layer", index, index + 1, weights, window, layer.pad_mode, layer.pool, epilogue, domain, layer.groups

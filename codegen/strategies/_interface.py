@@ -92,7 +92,8 @@ class Strategy(Protocol):
 
     @property
     def packed_weights(self) -> bool:
-        """Whether flash holds each weight as one bit. What stores lists is a candidate under SPEED only."""
+        """Whether flash holds each weight as one bit, or coded in less. What stores lists is a candidate under SPEED
+        only."""
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:
         """Files of ``firmware_templates/runtime`` that its calls need on the target, beside the common runtime."""

@@ -149,9 +149,10 @@ def boards_of_cores(cores: Sequence[str]) -> tuple[str, ...]:
 
 def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_cycles: bool) -> BoardAnalysis:
     from picobnn.codegen.placement import ram_tables
+    from picobnn.codegen.sparsity import sparsity_gains
     from picobnn.flow.profile import profile_image
 
-    notes: list[str] = []
+    notes = [f"{plan.program.steps[index].name}: {gain}." for index, gain in sparsity_gains(plan).items()]
     sizes: BuildOutcome | None = None
     profile: ProfileOutcome | None = None
     vectors = golden_vectors(golden)

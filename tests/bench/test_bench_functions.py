@@ -66,7 +66,14 @@ def test_a_fit_finds_the_coefficients_that_made_the_costs() -> None:
 
 def test_results_are_merged_by_core_and_choice(tmp_path: Path) -> None:
     path = tmp_path / "kernels.json"
-    common = {"core": "cortex-m4", "strategy": None, "kernels": "xnor", "optimize": "speed", "density": 0.5}
+    common = {
+        "core": "cortex-m4",
+        "strategy": None,
+        "kernels": "xnor",
+        "optimize": "speed",
+        "density": 0.5,
+        "domain": None,
+    }
     merge(path, result_key(common), {**common, "workloads": {"a": {"cycles": 1}}})
     merge(path, result_key(common), {**common, "workloads": {"b": {"cycles": 2}}})
     assert '"cortex-m4, xnor"' in path.read_text()

@@ -6,7 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from picobnn.codegen.plan import Kernels, Optimize
 from picobnn.codegen.program import Program
+from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy, table_bytes
 from picobnn.codegen.strategies._lists import BLOCKS_BYTES
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Shape
@@ -61,3 +63,13 @@ def test_removed_weights_it_refuses() -> None:
     ternary = with_values(np.random.default_rng(1), program, PLUS_MINUS_ONE, ternary=True)
     refusal = PACKED.accepts(ternary.steps[1], ternary, M4)
     assert refusal == Refusal("some weights are removed; only whole filters are expanded")
+
+
+def test_balanced_and_size_may_choose_it() -> None:
+    assert PACKED.packed_weights
+    program = same_3x3(Shape(16, 16, 32), 32)
+    for optimize in (Optimize.BALANCED, Optimize.SIZE):
+        plan = make_plan(program, M4, kernels=Kernels.AUTO, optimize=optimize)
+        step = plan.steps[1]
+        assert "planes_packed" in (step.strategy, *(other.strategy for other in step.alternatives))
+        assert "planes" not in (step.strategy, *(other.strategy for other in step.alternatives))

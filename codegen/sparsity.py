@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a layer's few ones, or its removed weights, make it cheaper than dense weights of -1 and +1 would be.
+
+A dense layer already adds only about half of its words, so that sparse weights pay where less than half is left, and
+only in kernels that select by weight. Both sides are estimates by the same coefficients. Called by the flow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from picobnn.codegen.cost import step_cost
+from picobnn.codegen.plan import Kernels, Optimize, Plan, PlannedStep
+from picobnn.codegen.program import InputConv2dStep, Step
+from picobnn.codegen.select import PACKED
+from picobnn.codegen.strategies import STRATEGIES
+from picobnn.codegen.targets import Target, find_core
+from picobnn.codegen.targets.costs import CoreCosts, load_costs
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
+
+SPARSE_BELOW = 0.4
+"""Share of ones, or of clear weights, below which a layer counts as sparse."""
+
+WORTH = 0.95
+"""A saving below 5 % is within what estimates are off."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparsityGain:
+    """``share``: of the weights that are ones (ternary: that are kept). Cycles are estimated; ``dense_strategy`` is the
+    kernel that would be chosen for dense weights of -1 and +1."""
+
+    share: float
+    is_ternary: bool
+    cycles: int
+    dense_cycles: int
+    dense_strategy: str
+
+    @property
+    def pays(self) -> bool:
+        return self.cycles < WORTH * self.dense_cycles
+
+    def __str__(self) -> str:
+        kind = "of its weights are kept" if self.is_ternary else "of its weights are ones"
+        against = f"{self.dense_cycles:,} with dense weights ({self.dense_strategy})"
+        verdict = f"saves {1 - self.cycles / self.dense_cycles:.0%}" if self.pays else "does not pay in cycles"
+        return f"{self.share:.0%} {kind}: {self.cycles:,} cycles estimated, {against}: pruning it {verdict}"
+
+
+def sparsity_gains(plan: Plan) -> dict[int, SparsityGain]:
+    """By step: sparse steps whose estimate and whose dense twin's the core's coefficients give."""
+    target, costs = find_core(plan.core), load_costs(plan.core)
+    found = {}
+    for planned, step in zip(plan.steps, plan.program.steps, strict=True):
+        gain = _gain(planned, step, plan, target, costs)
+        if gain is not None:
+            found[planned.step] = gain
+    return found
+
+
+def _gain(planned: PlannedStep, step: Step, plan: Plan, target: Target, costs: CoreCosts | None) -> SparsityGain | None:
+    if isinstance(step, InputConv2dStep) or planned.cost is None:
+        return None
+    share = float((step.weights if step.kept is None else step.kept).mean())
+    if (share if step.kept is not None else min(share, 1.0 - share)) >= SPARSE_BELOW:
+        return None
+    dense = (np.random.default_rng(0).random(step.weights.shape) < 0.5).astype(np.uint8)
+    twin = dataclasses.replace(step, weights=dense, kept=None, domain=PLUS_MINUS_ONE)
+    best = _cheapest(twin, plan, target, costs)
+    if best is None:
+        return None
+    return SparsityGain(share, step.kept is not None, planned.cost.cycles, *best)
+
+
+def _cheapest(step: Step, plan: Plan, target: Target, costs: CoreCosts | None) -> tuple[int, str] | None:
+    """Estimated cycles and name of the kernel with the fewest among those that the plan's options allow."""
+    found = []
+    for strategy in STRATEGIES:
+        if plan.kernels is Kernels.XNOR and strategy.name not in PACKED:
+            continue
+        if plan.optimize is not Optimize.SPEED and not strategy.packed_weights:
+            continue
+        if strategy.accepts(step, plan.program, target) is None:
+            cost = step_cost(strategy, step, plan.program, target, costs)
+            if cost is not None:
+                found.append((cost.cycles, strategy.name))
+    return min(found, default=None)

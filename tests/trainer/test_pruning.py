@@ -26,6 +26,7 @@ from picobnn.trainer.pruning import (
     Scope,
     Training,
     apply,
+    check_together,
     choose_kept,
     find_filters,
     make_quota,
@@ -282,6 +283,29 @@ def test_methods_combine_by_applying_one_after_the_other():
     twice, second = apply(once, RandomFilters(), Quota(10), _training())
     assert sum(twice.config.widths) == sum(once.config.widths) - 10 == 60
     assert first.then(second).filters_removed == 20 / 80
+
+
+class _Live(nn.Identity):
+    pruning_method = "gates"
+
+
+class _Ising(FilterScale):
+    name = "ising"
+
+
+def test_gates_and_a_state_search_are_refused_with_a_reason():
+    model = _digits()
+    model.layers.norm1.live = _Live()
+    for act in (
+        lambda: apply(model, _Ising(), Quota(10), _training()),
+        lambda: check_together(["domain", "edropout", "gates"]),
+    ):
+        with pytest.raises(PicobnnError) as caught:
+            act()
+        assert caught.value.error_id is ErrorId.PRUNING
+        assert "frozen" in str(caught.value)
+    apply(model, FilterScale(), Quota(10), _training())
+    check_together(["gates", "domain"])
 
 
 def test_training_batches_are_training_images():

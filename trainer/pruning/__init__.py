@@ -6,7 +6,7 @@ from picobnn.trainer.pruning.filter_scale import FilterScale
 from picobnn.trainer.pruning.general_domain import GeneralDomain, Ones
 from picobnn.trainer.pruning.loss_sensitivity import LossSensitivity
 from picobnn.trainer.pruning.masks import set_masks
-from picobnn.trainer.pruning.method import PruningMethod, RankingMethod
+from picobnn.trainer.pruning.method import PruningMethod, RankingMethod, check_together
 from picobnn.trainer.pruning.quota import Quota, Scope, choose_kept, make_quota
 from picobnn.trainer.pruning.random_filters import RandomFilters
 from picobnn.trainer.pruning.report import LayerOnes, PrunedLayer, PruningReport
@@ -19,6 +19,6 @@ __all__ = [
     "Batches", "FilterGroup", "FilterScale", "GeneralDomain", "LayerOnes", "LossSensitivity",
     "Ones", "PrunedLayer", "PruningMethod", "PruningReport",
     "PruningSettings", "Quota", "RandomFilters", "RankingMethod", "Retrain", "Scope", "Training", "apply",
-    "choose_kept", "compact", "count_macs", "find_filters", "make_quota", "prune", "retrain_with", "set_masks",
-    "training_batches", "training_on",
+    "check_together", "choose_kept", "compact", "count_macs", "find_filters", "make_quota", "prune", "retrain_with",
+    "set_masks", "training_batches", "training_on",
 ]  # fmt: skip

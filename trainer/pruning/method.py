@@ -10,7 +10,8 @@ this one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -24,6 +25,16 @@ from picobnn.trainer.pruning.structure import FilterGroup, count_macs, find_filt
 from picobnn.trainer.pruning.training import Batches, Training
 
 GoalT = TypeVar("GoalT", contravariant=True)
+
+_GATES_AND_STATES = (
+    "gates are trained layer by layer while weights are frozen; a state search masks all layers and trains weights in "
+    "the same step"
+)
+CONFLICTS: Mapping[frozenset[str], str] = {
+    frozenset({"gates", "ising"}): _GATES_AND_STATES,
+    frozenset({"gates", "edropout"}): _GATES_AND_STATES,
+}
+"""Names of two methods that do not combine, and why (methods.md section 5)."""
 
 
 class PruningMethod(Protocol[GoalT]):
@@ -63,6 +74,23 @@ class RankingMethod(ABC):
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         return finish_masked(self.name, model, self._image)
+
+
+def check_together(names: Sequence[str]) -> None:
+    """Raises PRUNING, with the reason, when two of the methods named do not combine."""
+    for pair in combinations(names, 2):
+        reason = CONFLICTS.get(frozenset(pair))
+        if reason is not None:
+            raise PicobnnError(
+                ErrorId.PRUNING, f"{reason}.", where=" with ".join(pair), remedy="Use one of the two methods."
+            )
+
+
+def methods_inside(model: nn.Module) -> tuple[str, ...]:
+    """Names of the methods that have put modules into the network and not taken them out again: the ``pruning_method``
+    (a string) that a method's own module class carries."""
+    found = {getattr(module, "pruning_method", None) for module in model.modules()}
+    return tuple(sorted(name for name in found if isinstance(name, str)))
 
 
 def first_image(batches: Batches) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from torch import nn
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.pruning.method import PruningMethod
+from picobnn.trainer.pruning.method import PruningMethod, check_together, methods_inside
 from picobnn.trainer.pruning.quota import Quota, Scope, make_quota
 from picobnn.trainer.pruning.report import PruningReport
 from picobnn.trainer.pruning.structure import find_filters
@@ -41,7 +41,12 @@ class PruningSettings:
 def apply(
     model: nn.Module, method: PruningMethod[Goal], goal: Goal, training: Training
 ) -> tuple[nn.Module, PruningReport]:
-    """One method on a copy of the network: prepare, run, finish. Methods combine by applying one after the other."""
+    """One method on a copy of the network: prepare, run, finish. Methods combine by applying one after the other.
+
+    Raises PRUNING when the network still holds modules of a method that does not combine with this one.
+    """
+    for earlier in methods_inside(model):
+        check_together((earlier, method.name))
     changed = deepcopy(model)
     method.prepare(changed)
     method.run(changed, goal, training)

@@ -19,10 +19,10 @@ from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.strategies._lists_tables import (
+    CORE_BITS,
     GROUP,
     HALF_GROUP,
     LIMIT_BITS,
-    MAX_COUNTER_BITS,
     MAX_GROUPS,
     MAX_OFFSET,
     MAX_SHIFT,
@@ -72,13 +72,13 @@ class ListsStrategy:
             "picobnn_planes_block.c",
             "picobnn_planes_core.c",
             "picobnn_planes_gather.c",
+            "picobnn_planes_gather_v7m.S",
             "picobnn_planes_lists.c",
             "picobnn_planes_lists.h",
             "picobnn_planes_lists_core.c",
             "picobnn_planes_lists_v7m.S",
             "picobnn_planes_map.h",
             "picobnn_planes_pool.c",
-            "picobnn_planes_v7m.S",
             f"{self.source.value}.c",
         )
 
@@ -97,7 +97,7 @@ class ListsStrategy:
         if fan_in(step) > MAX_TAPS:
             return Refusal(f"{fan_in(step)} weights per filter are above {MAX_TAPS}")
         lists = _lists(step, program)
-        if lists.counter_bits > MAX_COUNTER_BITS or lists.counter_bits + lists.form.shift > LIMIT_BITS:
+        if lists.counter_bits > CORE_BITS[-1] or lists.counter_bits + lists.form.shift > LIMIT_BITS:
             return Refusal(f"counters need {lists.counter_bits} bits above {lists.form.shift} fractional ones")
         if 4 * lists.block_words > MAX_OFFSET:
             return Refusal(f"{lists.block_words} words per block are beyond 16-bit offsets")
@@ -120,9 +120,9 @@ class ListsStrategy:
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """Those of ``map_counts``; per block: ``counted``: groups of 16 words counted, ``complement``: words inverted;
-        per block and filter: ``filter``; ``bit``: bits compared; ``group``, ``half_group``: groups of 16 and 8 words
-        added; ``compare``: classes compared. Per list made in RAM: ``list``; ``source_word``: words of bits read;
-        ``entry``: entries written."""
+        per block and filter: ``filter``; ``group``, ``half_group``: groups of 16 and 8 words added; ``compare``:
+        classes compared. Per list made in RAM: ``list``; ``source_word``: words of bits read; ``entry``: entries
+        written."""
         assert isinstance(step, BinaryConv2dStep)
         lists, counts, filters = _lists(step, program), map_counts(step, program), len(step.weights)
         blocks, taps = counts.blocks, fan_in(step)
@@ -135,7 +135,6 @@ class ListsStrategy:
             CostTerm.always("counted", blocks * -(-taps // GROUP) if lists.form.ratio else 0),
             CostTerm.always("complement", blocks * taps if lists.form.has_complement else 0),
             CostTerm.always("filter", blocks * filters),
-            CostTerm.always("bit", blocks * filters * lists.counter_bits),
             CostTerm.always("group", blocks * int((lists.half_groups // 2).sum())),
             CostTerm.always("half_group", blocks * int((lists.half_groups % 2).sum())),
             CostTerm.always("compare", filters * counts.compares),

@@ -17,7 +17,9 @@ from picobnn.codegen.program import BinaryConv2dStep
 from picobnn.codegen.strategies._planes_tables import tap_classes
 from picobnn.codegen.vocabulary import BitArray, Shape, Threshold
 
-MIN_COUNTER_BITS, MAX_COUNTER_BITS = 7, 12
+CORE_BITS = (8, 10, 12)
+"""Bits per counter of the cores."""
+
 MAX_SHIFT = 6
 LIMIT_BITS = 16
 MAX_GROUPS = 255
@@ -110,7 +112,8 @@ def filter_lists(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> FilterLi
     low = min(0, form.ratio * taps)
     high = max(0, form.ratio * taps) + 2**form.shift * added.sum(axis=1, dtype=np.int64)
     reach = int(-((low - int(high.max()) - 1) // 2**form.shift))
-    bits = max(MIN_COUNTER_BITS, reach.bit_length() + 1)
+    needed = reach.bit_length() + 1
+    bits = next((core for core in CORE_BITS if core >= needed), needed)
     constants = -np.clip(wanted, low, high[:, None] + 1)
     upright = (adds_clear == (np.frombuffer(flips, np.uint8) != 0)).astype(np.int64)
     above = (constants >> form.shift & 2**bits - 1) ^ upright[:, None] << bits - 1

@@ -21,8 +21,16 @@
 
 /* Four words to the counters ones and twos; the carry is in a. 15 cycles. */
     .macro add_four ones, twos, a, b, c, d
-    full_adder \ones, \a, \b
-    full_adder \ones, \c, \d
+    eors    \b, \b, \a
+    eors    \d, \d, \c
+    bics    \a, \a, \b
+    eors    \ones, \ones, \b
+    bics    \c, \c, \d
+    bics    \b, \b, \ones
+    eors    \ones, \ones, \d
+    orrs    \a, \a, \b
+    bics    \d, \d, \ones
+    orrs    \c, \c, \d
     full_adder \twos, \a, \c
     .endm
 

@@ -52,15 +52,14 @@ typedef struct {
 
 typedef void picobnn_planes_lists_core(const picobnn_planes_lists_pass *pass);
 
-/* Cores by bits per counter: sums and constants fit them, sign included. */
-picobnn_planes_lists_core picobnn_planes_lists_core_7, picobnn_planes_lists_core_8,
-    picobnn_planes_lists_core_9, picobnn_planes_lists_core_10, picobnn_planes_lists_core_11,
+/* Cores by bits per counter: sums and constants fit them, sign included. Few widths, so that the
+ * layers of a network share them. */
+picobnn_planes_lists_core picobnn_planes_lists_core_8, picobnn_planes_lists_core_10,
     picobnn_planes_lists_core_12;
 
 /* The same with one constant per filter and class: the high bits above the low k. */
-picobnn_planes_lists_core picobnn_planes_lists_classes_7, picobnn_planes_lists_classes_8,
-    picobnn_planes_lists_classes_9, picobnn_planes_lists_classes_10,
-    picobnn_planes_lists_classes_11, picobnn_planes_lists_classes_12;
+picobnn_planes_lists_core picobnn_planes_lists_classes_8, picobnn_planes_lists_classes_10,
+    picobnn_planes_lists_classes_12;
 
 /* Entry `index` of a list in RAM. */
 PICOBNN_INLINE void picobnn_planes_put_entry(uint32_t *entries, uint32_t index, uint32_t offset)

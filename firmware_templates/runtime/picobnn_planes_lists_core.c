@@ -120,11 +120,8 @@ PICOBNN_INLINE void run_lists(const picobnn_planes_lists_pass *pass, uint32_t bi
         run_lists(pass, bits##u, 1u);                                                              \
     }
 
-DEFINE_CORES(7)
 DEFINE_CORES(8)
-DEFINE_CORES(9)
 DEFINE_CORES(10)
-DEFINE_CORES(11)
 DEFINE_CORES(12)
 
 #else

@@ -244,13 +244,9 @@
     .endm
 
     .macro cores kind, has_classes
-    core picobnn_planes_lists_\kind\()_7, \has_classes, "r4-r6", "r5, r6", "r6"
     core picobnn_planes_lists_\kind\()_8, \has_classes, "r4-r7", "r5, r6, r7", "r6, r7", r7
-    core picobnn_planes_lists_\kind\()_9, \has_classes, "r4-r8", "r5, r6, r7, r8", "r6, r7, r8", r7, r8
     core picobnn_planes_lists_\kind\()_10, \has_classes, "r4-r9", "r5, r6, r7, r8, r9", \
         "r6, r7, r8, r9", r7, r8, r9
-    core picobnn_planes_lists_\kind\()_11, \has_classes, "r4-r9, r11", "r5, r6, r7, r8, r9, r11", \
-        "r6, r7, r8, r9, r11", r7, r8, r9, r11
     core picobnn_planes_lists_\kind\()_12, \has_classes, "r4-r9, r11-r12", \
         "r5, r6, r7, r8, r9, r11, r12", "r6, r7, r8, r9, r11, r12", r7, r8, r9, r11, r12
     .endm

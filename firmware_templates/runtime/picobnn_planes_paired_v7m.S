@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  * picobnn planes cores for two filters at a time, v7-M and v8-M mainline. Contracts and formats stand
- * in picobnn_planes_paired.h; the adders are those of picobnn_planes_v7m.S.
- *
- * Identity: with b' = a ^ b, a' = a & ~b' and s' = s ^ b', the carry of s + a + b is
- * a' | (b' & ~s'), so that a full adder is 5 instructions without a temporary. Two pairs (x, x ^ y)
- * take 8 instructions together instead of 10 (Demenkov, Kojevnikov, Kulikov and Yaroslavtsev, 2010).
+ * in picobnn_planes_paired.h; the adders' identities stand in
+ * picobnn_planes_adders_v7m.h.
  *
  * Each couple is three lists: the words that both filters add, which bring the counters into a state
  * that is kept, and from there those that only the first adds, then those that only the second adds.
@@ -18,6 +15,8 @@
  * stacked word, 3 per bit of the compare, about 140 to 180 per filter; the small core: 225 per filter.
  * The order suits two instructions a cycle, see picobnn_planes_v7m.S: 57 cycles per 16 words on M7.
  */
+#include "picobnn_planes_adders_v7m.h"
+
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2
 
     .syntax unified
@@ -42,58 +41,6 @@
     .equ LOW_COUNTERS, 144
     .equ CONSTANT, 144
     .equ FRAME_BYTES, 160
-
-/* s += a + b; the carry is in a; b is lost. 5 cycles. */
-    .macro full_adder s, a, b
-    eors    \b, \b, \a
-    bics    \a, \a, \b
-    eors    \s, \s, \b
-    bics    \b, \b, \s
-    orrs    \a, \a, \b
-    .endm
-
-/* Four words to the counters ones and twos; the carry is in a. 15 cycles. */
-    .macro add_four ones, twos, a, b, c, d
-    eors    \b, \b, \a
-    eors    \d, \d, \c
-    bics    \a, \a, \b
-    eors    \ones, \ones, \b
-    bics    \c, \c, \d
-    bics    \b, \b, \ones
-    eors    \ones, \ones, \d
-    orrs    \a, \a, \b
-    bics    \d, \d, \ones
-    orrs    \c, \c, \d
-    full_adder \twos, \a, \c
-    .endm
-
-/* Two pairs (x, x ^ y) at once: sum += x1 + y1 + x2 + y2; the two carries (u, u ^ v) are in (p1, x1);
- * x2 and p2 are lost. 8 cycles. */
-    .macro double_adder sum, x1, p1, x2, p2
-    eors    \x1, \x1, \sum
-    orrs    \x1, \x1, \p1
-    eors    \p1, \p1, \sum
-    eors    \x2, \x2, \p1
-    eor     \sum, \p1, \p2
-    bics    \x2, \x2, \p2
-    eors    \p1, \p1, \x1
-    eors    \x1, \x1, \x2
-    .endm
-
-/* One pair: sum += x + y; the carry is in x; p is lost. 4 cycles. */
-    .macro pair_adder sum, x, p
-    eors    \x, \x, \sum
-    orrs    \x, \x, \p
-    eors    \sum, \sum, \p
-    eors    \x, \x, \sum
-    .endm
-
-/* Four words to the counter of weight 1; the pair of carries is in (b, a). 10 cycles. */
-    .macro add_words a, b, c, d
-    eors    \b, \b, \a
-    eors    \d, \d, \c
-    double_adder r4, \a, \b, \c, \d
-    .endm
 
 /* The words of four list entries. d may be entries. 9 cycles. */
     .macro load_four a, b, c, d, entries
@@ -141,38 +88,6 @@
     orr     r0, r0, r1
     .else
     full_adder r7, r0, r1
-    .endif
-    .endm
-
-/* Adds a word to the counters in the order of the arguments. Loses r0 and r1. */
-    .macro ripple word, other, first, rest:vararg
-    .ifb \rest
-    .ifnb \first
-    eors    \first, \first, \word
-    .endif
-    .else
-    and     \other, \first, \word
-    eors    \first, \first, \word
-    ripple  \other, \word, \rest
-    .endif
-    .endm
-
-/* One bit of the compare: r1 is the carry, bit 0 of `bits` that of the constant. 3 cycles. */
-    .macro compare_bit bits, counter
-    lsrs    \bits, \bits, #1
-    ite     cs
-    orrcs   r1, r1, \counter
-    andcc   r1, r1, \counter
-    .endm
-
-    .macro compare_bits bits, counter, rest:vararg
-    .ifb \rest
-    rsbs    \bits, \bits, #0
-    eors    r1, r1, \bits
-    eors    r1, r1, \counter
-    .else
-    compare_bit \bits, \counter
-    compare_bits \bits, \rest
     .endif
     .endm
 

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  * picobnn planes cores for v7-M and v8-M mainline. Contracts and formats stand in picobnn_planes.h.
  *
- * Identity: with b' = a ^ b, a' = a & ~b' and s' = s ^ b', the carry of s + a + b is
- * a' | (b' & ~s'), so that a full adder is 5 instructions without a temporary.
- *
- * Two pairs (x, x ^ y) take 8 instructions together instead of 10 (Demenkov, Kojevnikov, Kulikov and
- * Yaroslavtsev, 2010), which is used for the counters of weight 1 and 2.
+ * The adders' identities stand in picobnn_planes_adders_v7m.h.
  *
  * Registers in the list loop: r4-r7 counters of weight 1, 2, 4, 8; r0-r3, r10-r12 words; r8 list; r9
  * window; lr filter word 0, whose top byte counts the groups down. One word of weight 16 per group
@@ -20,6 +16,8 @@
  * M7 has one unit for UXTB; independent instructions stand side by side; the group counter is counted
  * down in the last adder, which leaves its flags alone. Loads stay together, or the M3 and M4 lose.
  */
+#include "picobnn_planes_adders_v7m.h"
+
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2
 
     .syntax unified
@@ -42,58 +40,6 @@
     .equ CONSTANT, 96
     .equ FRAME_BYTES, 112
 
-/* s += a + b; the carry is in a; b is lost. 5 cycles. */
-    .macro full_adder s, a, b
-    eors    \b, \b, \a
-    bics    \a, \a, \b
-    eors    \s, \s, \b
-    bics    \b, \b, \s
-    orrs    \a, \a, \b
-    .endm
-
-/* Four words to the counters ones and twos; the carry is in a. 15 cycles. */
-    .macro add_four ones, twos, a, b, c, d
-    eors    \b, \b, \a
-    eors    \d, \d, \c
-    bics    \a, \a, \b
-    eors    \ones, \ones, \b
-    bics    \c, \c, \d
-    bics    \b, \b, \ones
-    eors    \ones, \ones, \d
-    orrs    \a, \a, \b
-    bics    \d, \d, \ones
-    orrs    \c, \c, \d
-    full_adder \twos, \a, \c
-    .endm
-
-/* Two pairs (x, x ^ y) at once: sum += x1 + y1 + x2 + y2; the two carries (u, u ^ v) are in (p1, x1);
- * x2 and p2 are lost. 8 cycles. */
-    .macro double_adder sum, x1, p1, x2, p2
-    eors    \x1, \x1, \sum
-    orrs    \x1, \x1, \p1
-    eors    \p1, \p1, \sum
-    eors    \x2, \x2, \p1
-    eor     \sum, \p1, \p2
-    bics    \x2, \x2, \p2
-    eors    \p1, \p1, \x1
-    eors    \x1, \x1, \x2
-    .endm
-
-/* One pair: sum += x + y; the carry is in x; p is lost. 4 cycles. */
-    .macro pair_adder sum, x, p
-    eors    \x, \x, \sum
-    orrs    \x, \x, \p
-    eors    \sum, \sum, \p
-    eors    \x, \x, \sum
-    .endm
-
-/* Four words to the counter of weight 1; the pair of carries is in (b, a). 10 cycles. */
-    .macro add_words a, b, c, d
-    eors    \b, \b, \a
-    eors    \d, \d, \c
-    double_adder r4, \a, \b, \c, \d
-    .endm
-
 /* The words of four list entries. d may be entries. 9 cycles. */
     .macro load_four a, b, c, d, entries
     uxtb    \b, \entries, ror #8
@@ -104,38 +50,6 @@
     ldr     \a, [r9, \a, lsl #2]
     ldr     \c, [r9, \c, lsl #2]
     ldr     \d, [r9, \d, lsl #2]
-    .endm
-
-/* Adds a word to the counters in the order of the arguments. Loses r0 and r1. */
-    .macro ripple word, other, first, rest:vararg
-    .ifb \rest
-    .ifnb \first
-    eors    \first, \first, \word
-    .endif
-    .else
-    and     \other, \first, \word
-    eors    \first, \first, \word
-    ripple  \other, \word, \rest
-    .endif
-    .endm
-
-/* One bit of the compare: r1 is the carry, bit 0 of r0 that of the constant. 3 cycles. */
-    .macro compare_bit bits, counter
-    lsrs    \bits, \bits, #1
-    ite     cs
-    orrcs   r1, r1, \counter
-    andcc   r1, r1, \counter
-    .endm
-
-    .macro compare_bits bits, counter, rest:vararg
-    .ifb \rest
-    rsbs    \bits, \bits, #0
-    eors    r1, r1, \bits
-    eors    r1, r1, \counter
-    .else
-    compare_bit \bits, \counter
-    compare_bits \bits, \rest
-    .endif
     .endm
 
 /* high: the counters of weight 16 and above; s5 and s6: those from weight 32 and 64 on, s7 from 128 on. */
@@ -337,86 +251,5 @@
 
     cores core, 0
     cores classes, 1
-
-    .section .text.picobnn_hot.planes_count, "ax", %progbits
-    .global picobnn_planes_count
-    .type   picobnn_planes_count, %function
-    .balign 4
-    .thumb_func
-/* r0 words, r1 end, r2 counters, r3 carries. 99 cycles per 16 words. */
-picobnn_planes_count:
-    push    {r4-r11, lr}
-    mov     r8, r0
-    mov     lr, r1
-    mov     r9, r2
-    mov     r12, r3
-    movs    r4, #0
-    movs    r5, #0
-    movs    r6, #0
-    movs    r7, #0
-    .balign 4
-60:
-    ldm     r8!, {r0-r3}
-    add_four r4, r5, r0, r1, r2, r3
-    ldm     r8!, {r1, r2, r3, r10}
-    add_four r4, r5, r1, r2, r3, r10
-    full_adder r6, r0, r1
-    ldm     r8!, {r1, r2, r3, r10}
-    add_four r4, r5, r1, r2, r3, r10
-    ldm     r8!, {r2, r3, r10, r11}
-    add_four r4, r5, r2, r3, r10, r11
-    full_adder r6, r1, r2
-    full_adder r7, r0, r1
-    str     r0, [r12], #4
-    cmp     r8, lr
-    bne     60b
-    stm     r9, {r4-r7}
-    pop     {r4-r11, pc}
-    .size   picobnn_planes_count, . - picobnn_planes_count
-
-    .section .text.picobnn_hot.planes_gather, "ax", %progbits
-    .global picobnn_planes_gather
-    .type   picobnn_planes_gather, %function
-    .balign 4
-    .thumb_func
-/* r0 low, r1 words, r2 count, r3 run. 20 cycles per 2 words; a shift by 32 gives 0. */
-picobnn_planes_gather:
-    push    {r4-r11, lr}
-    ldm     r3, {r4-r7}
-    rsb     r8, r6, #32
-    lsrs    r2, r2, #1
-    bcc     70f
-    ldr     r3, [r0]
-    ldr     r9, [r0, r4]
-    add     r0, r0, r5
-    lsrs    r3, r3, r6
-    lsl     r9, r9, r8
-    orr     r3, r3, r9
-    ands    r3, r3, r7
-    str     r3, [r1], #4
-70:
-    cbz     r2, 72f
-    add     r11, r4, r5
-    .balign 4
-71:
-    ldr     r3, [r0]
-    ldr     r9, [r0, r4]
-    ldr     r10, [r0, r5]
-    ldr     r12, [r0, r11]
-    add     r0, r0, r5, lsl #1
-    lsrs    r3, r3, r6
-    lsl     r9, r9, r8
-    orr     r3, r3, r9
-    ands    r3, r3, r7
-    lsr     r10, r10, r6
-    lsl     r12, r12, r8
-    orr     r10, r10, r12
-    and     r10, r10, r7
-    strd    r3, r10, [r1], #8
-    subs    r2, r2, #1
-    bne     71b
-72:
-    pop     {r4-r11, pc}
-    .size   picobnn_planes_gather, . - picobnn_planes_gather
 
 #endif

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.strategies._lists_tables import (
+    CORE_BITS,
     HALF_GROUP,
-    MAX_COUNTER_BITS,
     MAX_SHIFT,
     FilterLists,
     filter_lists,
@@ -81,7 +81,7 @@ def test_every_reachable_sum_is_decided_as_the_threshold_says(
     step = program.steps[1]  # type: ignore[assignment]
     assert isinstance(step.epilogue, Threshold)
     lists = filter_lists(step, Shape(1, 1, channels), step.epilogue.flip.tobytes())
-    assert lists.counter_bits <= MAX_COUNTER_BITS
+    assert lists.counter_bits in CORE_BITS
     kept = np.ones_like(step.weights) if step.kept is None else step.kept
     values = np.where(step.weights == 1, domain.values[1], domain.values[0]) * kept
     for index, (weights, value) in enumerate(zip(step.weights.reshape(4, -1), values.reshape(4, -1), strict=True)):

@@ -90,7 +90,8 @@ class ManifestAlternative(_Record):
 class ManifestStep(_Record):
     """One step. ``scratch_bytes`` and ``transpose_bytes`` lie in the arena during the step only; the latter hold the
     input in ``input_layout`` where its buffer has another one. ``estimated_cycles`` (mean) and ``worst_cycles`` come on
-    top of ``transpose_cycles``; they are None on a core without coefficients. Alternatives: see ``PlannedStep``."""
+    top of ``transpose_cycles``; they are None on a core without coefficients. ``input_independent``: the step takes the
+    same cycles whatever the image; elsewhere ``worst_cycles`` (estimated) bounds them. See ``PlannedStep``."""
 
     name: str
     source: str
@@ -112,6 +113,7 @@ class ManifestStep(_Record):
     transpose_offset_bytes: int
     estimated_cycles: int | None
     worst_cycles: int | None
+    input_independent: bool
     transpose_cycles: int | None
     alternatives: tuple[ManifestAlternative, ...]
     tables: tuple[ManifestTable, ...]
@@ -275,6 +277,7 @@ def _step(plan: Plan, prefix: str, index: int, moved: frozenset[str]) -> Manifes
         transpose_offset_bytes=planned.transpose_offset_bytes,
         estimated_cycles=None if planned.cost is None else planned.cost.cycles,
         worst_cycles=None if planned.cost is None else planned.cost.worst_cycles,
+        input_independent=find_strategy(planned.strategy).input_independent,
         transpose_cycles=planned.transpose_cycles,
         alternatives=tuple(
             ManifestAlternative(

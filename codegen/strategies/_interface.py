@@ -98,6 +98,10 @@ class Strategy(Protocol):
     def runtime_files(self, target: Target) -> tuple[str, ...]:
         """Files of ``firmware_templates/runtime`` that its calls need on the target, beside the common runtime."""
 
+    @property
+    def input_independent(self) -> bool:
+        """Whether a step takes the same cycles whatever the input: no branch and no list depends on it."""
+
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
         """None when this strategy runs the step exactly on the target."""
 

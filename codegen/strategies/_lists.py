@@ -59,6 +59,7 @@ class ListsStrategy:
     name: str
     source: ListSource
     header: str = "picobnn_planes_lists.h"
+    input_independent: bool = True
 
     @property
     def packed_weights(self) -> bool:

@@ -42,6 +42,7 @@ class DirectStrategy:
     name: str = "direct"
     header: str = "picobnn_direct.h"
     packed_weights: bool = True
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

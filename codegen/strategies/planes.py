@@ -54,6 +54,7 @@ class PlanesStrategy:
     name: str = "planes"
     header: str = "picobnn_planes.h"
     packed_weights: bool = False
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

@@ -52,6 +52,7 @@ class PlanesMveStrategy:
     name: str = "planes_mve"
     header: str = "picobnn_planes_mve.h"
     packed_weights: bool = False
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

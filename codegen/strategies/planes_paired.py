@@ -35,6 +35,7 @@ class PlanesPairedStrategy:
     name: str = "planes_paired"
     header: str = "picobnn_planes_paired.h"
     packed_weights: bool = False
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:
         return (*planes.STRATEGY.runtime_files(target), *RUNTIME_FILES)

@@ -8,7 +8,6 @@ bounded by that of half ones: a map that has more lets its clear bits select.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +16,26 @@ from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import (
-    NO_POOL,
     IndexArray,
     epilogue_pointers,
     fan_in,
     flip_tables,
-    input_density,
     inside_taps,
     is_pointwise,
     is_ternary,
     refuse_conv2d,
     shape_numbers,
     thresholds_within,
-    window_places,
 )
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._rows_costs import (
+    LIST_PADDING,
+    Additions,
+    flip_above,
+    mean_selection,
+    walk_of,
+    worst_selection,
+)
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PadMode, Scale
 
@@ -39,7 +43,6 @@ MAX_FAN_IN = 32767
 MIN_PLANES = 9
 LANES = 32
 SEGMENT_WORDS = 7
-LIST_PADDING = 7
 MAX_LIST_OFFSET = 2**31
 """Bytes; entries of lists are 32-bit offsets that must not wrap."""
 
@@ -59,6 +62,7 @@ class RowsStrategy:
     name: str = "rows"
     header: str = "picobnn_rows.h"
     packed_weights: bool = True
+    input_independent: bool = False
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES
@@ -96,32 +100,32 @@ class RowsStrategy:
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """``map_word``: words of the map, read to choose; ``column``: lists; ``list_word``: words turned into lists;
-        ``listed``: rows put into lists; ``added``: rows added, those that fill up eights included; ``carries``: carries
-        of 16 rows, added up eight at a time."""
-        shape = program.tensors[step.input].shape
-        sizes = sizes_of(step)
+        ``listed``: rows put into lists, ``outside``: those of padding; ``plane``: counters compared; ``added``: rows
+        added, those that fill up eights included; ``carries``: carries of 16 rows, added up eight at a time;
+        ``merged``: words put into pooled pixels."""
+        shape, sizes, walk = program.tensors[step.input].shape, sizes_of(step), walk_of(step, program)
         pixel_words = (shape.channels + 31) // 32
-        walk = _walk(step, program)
         calls = walk.positions * sizes.groups
-        density = input_density(step, program)
-        counts = []
-        for share in (min(density, 1.0 - density), 0.5):
-            listed = walk.listed_pixels * shape.channels * share
-            added = sizes.groups * (walk.window_pixels * shape.channels * share + 3.5 * walk.positions)
-            carries = calls * math.ceil(added / max(calls, 1) / 128)
-            counts.append((listed, added, carries))
-        (listed, added, carries), worst = counts
+        mean, worst = (
+            Additions(each, calls, sizes.groups, walk.positions)
+            for each in (mean_selection(step, program, walk), worst_selection(step, program, walk))
+        )
         is_simple = isinstance(step, BinaryConv2dStep) and is_pointwise(step, program)
         return (
             CostTerm.always("call", 1),
             CostTerm.always("map_word", shape.height * shape.width * pixel_words),
             CostTerm.always("column", 0 if is_simple else walk.columns),
+            CostTerm.always("simple", walk.positions if is_simple else 0),
+            CostTerm.always("list", walk.lists),
             CostTerm.always("list_word", walk.listed_pixels * pixel_words),
-            CostTerm("listed", listed, worst[0]),
+            CostTerm("listed", mean.selection.listed, worst.selection.listed),
+            CostTerm("outside", mean.selection.outside, worst.selection.outside),
             CostTerm.always("position", walk.positions),
             CostTerm.always("group", calls),
-            CostTerm("added", added, worst[1]),
-            CostTerm("carries", carries, worst[2]),
+            CostTerm.always("plane", calls * sizes.planes),
+            CostTerm("added", mean.added, worst.added),
+            CostTerm("carries", mean.carries, worst.carries),
+            CostTerm.always("merged", walk.merged * sizes.groups),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -153,7 +157,7 @@ class RowsStrategy:
             "start_sets": len(borders.taps),
             "segments": sizes.segments,
             "segment_rows": sizes.segment_rows,
-            "flip_above": _flip_above(step, program),
+            "flip_above": flip_above(step, program),
             "carry_words": sizes.carry_words,
             "list_words": sizes.list_words,
         }
@@ -264,51 +268,6 @@ class _Borders:
             Table("row_sets", "uint16_t", self.rows.astype(np.uint16)),
             Table("column_sets", "uint16_t", self.columns.astype(np.uint16)),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """What one run visits: positions that the adder runs for, lists of input columns, pixels inside the map that are
-    put into lists, and pixels inside the map over all positions' windows."""
-
-    positions: int
-    columns: int
-    listed_pixels: int
-    window_pixels: int
-
-
-def _walk(step: Step, program: Program) -> _Walk:
-    shape = program.tensors[step.input].shape
-    if isinstance(step, BinaryDenseStep):
-        pixels = shape.height * shape.width
-        return _Walk(1, 1, pixels, pixels)
-    window, pool = step.window, step.pool.window if step.pool is not None else NO_POOL
-    output = program.tensors[step.output].shape
-    rows, columns = window.output_size(shape.height, shape.width)
-    visited = window_places(output.height, pool.stride_y, pool.pad_top, pool.height, rows)
-    row_taps = window_places(visited, window.stride_y, window.pad_top, window.height, shape.height)
-    covered = np.unique(window_places(output.width, pool.stride_x, pool.pad_left, pool.width, columns))
-    column_taps = window_places(covered, window.stride_x, window.pad_left, window.width, shape.width)
-    listed = np.unique(covered[:, None] * window.stride_x + np.arange(window.width))
-    return _Walk(
-        positions=visited.size * covered.size,
-        columns=visited.size * listed.size,
-        listed_pixels=row_taps.size * np.unique(column_taps).size,
-        window_pixels=row_taps.size * column_taps.size,
-    )
-
-
-def _flip_above(step: Step, program: Program) -> int:
-    """Set bits of the map from which on the clear bits select fewer rows, those of a padding of -1 included.
-
-    With the share p of the bits set, set bits select p * inside taps and clear ones (1 - p) * inside + outside.
-    """
-    bits = program.tensors[step.input].shape.elements
-    if not isinstance(step, BinaryConv2dStep) or step.pad_mode is PadMode.ZERO:
-        return bits // 2
-    walk = _walk(step, program)
-    taps = walk.positions * step.window.height * step.window.width
-    return min(bits, bits * taps // max(2 * walk.window_pixels, 1))
 
 
 def _borders(step: Step, program: Program) -> _Borders:

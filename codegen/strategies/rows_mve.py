@@ -43,6 +43,7 @@ class RowsMveStrategy:
     name: str = "rows_mve"
     header: str = "picobnn_rows_mve.h"
     packed_weights: bool = True
+    input_independent: bool = False
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES
@@ -76,10 +77,11 @@ class RowsMveStrategy:
         def eights(count: float) -> float:
             return vectors * calls * math.ceil(count / groups / max(calls, 1) / EIGHT**2)
 
-        kept = ("call", "map_word", "column", "list_word", "listed", "position")
+        left_out = ("group", "plane", "added", "carries")
         return (
-            *(terms[name] for name in kept),
+            *(term for name, term in terms.items() if name not in left_out),
             CostTerm.always("vector", vectors * calls),
+            CostTerm.always("plane", vectors * calls * rows.sizes_of(step).planes),
             CostTerm("added", added.mean * vectors / groups, added.worst * vectors / groups),
             CostTerm("carries", eights(added.mean), eights(added.worst)),
             CostTerm.always("rest_group", rest * calls),

@@ -55,6 +55,7 @@ class SliceStrategy:
     name: str = "slice"
     header: str = "picobnn_slice.h"
     packed_weights: bool = True
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

@@ -58,6 +58,7 @@ class SubsetStrategy:
     name: str = "subset"
     header: str = "picobnn_subset.h"
     packed_weights: bool = True
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

@@ -54,6 +54,7 @@ class XnorStrategy:
     name: str = "xnor"
     header: str = "picobnn_xnor.h"
     packed_weights: bool = True
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

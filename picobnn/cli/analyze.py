@@ -18,6 +18,7 @@ from picobnn.cli.options import (
     target_overrides,
 )
 from picobnn.config import Config, parse_config
+from picobnn.flow.analyze import LayerFacts
 
 NAME = "analyze"
 
@@ -82,18 +83,13 @@ def invoke(
         "arena",
         "tables in RAM",
         "code in RAM (linked)",
+        "flash (estimated)",
         "flash (linked)",
         "RAM (linked)",
         "cycles (modelled)",
         "up to (with wait states)",
     )
-    choices = [
-        f"{b.core}: {x.name} runs as {x.strategy}, {x.estimated_cycles:,} cycles estimated; not chosen: "
-        + ", ".join(f"{name} {estimate:,}" for name, estimate in sorted(x.beat.items(), key=lambda item: item[1]))
-        for b in result.boards
-        for x in b.layers
-        if x.beat and x.estimated_cycles is not None
-    ]
+    choices = [_choice(b.core, x) for b in result.boards for x in b.layers if x.estimated_cycles is not None]
     notes = [f"{b.board}: {note}" for b in result.boards for note in b.notes]
     call.finish(
         result,
@@ -105,6 +101,26 @@ def invoke(
         ],
         next_command="picobnn generate",
         failure=result.failure(config),
+    )
+
+
+def _choice(core: str, layer: LayerFacts) -> str:
+    """What runs a layer, at what estimated cost, what it beat and by how much."""
+    assert layer.estimated_cycles is not None
+    cycles = f"{layer.estimated_cycles:,} cycles estimated for every image"
+    if not layer.input_independent:
+        cycles = f"{layer.estimated_cycles:,} cycles estimated on average, {layer.worst_cycles:,} with the worst image"
+        if layer.golden_mean_cycles is not None:
+            golden = f"{layer.golden_mean_cycles:,} on average and {layer.golden_worst_cycles:,} at worst"
+            cycles = f"{golden} over the golden vectors (cycles estimated), {layer.worst_cycles:,} with the worst image"
+    turned = f", and {layer.transpose_cycles:,} to transpose its input" if layer.transpose_cycles else ""
+    others = sorted(layer.beat.items(), key=lambda item: item[1])
+    beaten = ", ".join(
+        f"{name} {estimate:,} ({100 * (estimate - layer.estimated_cycles) / max(layer.estimated_cycles, 1):+.0f} %)"
+        for name, estimate in others
+    )
+    return f"{core}: {layer.name} runs as {layer.strategy}, {cycles}{turned}" + (
+        f"; not chosen: {beaten}" if others else ""
     )
 
 

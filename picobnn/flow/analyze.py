@@ -9,14 +9,15 @@ emulator, on request only.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picobnn.config import Config
+from picobnn.config import BudgetSection, Config
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.flow.budget import budget_failure
+from picobnn.flow.golden_costs import golden_costs
 from picobnn.flow.image import (
     BuildOutcome,
     build_outcome,
@@ -28,9 +29,11 @@ from picobnn.flow.image import (
     prefix_of,
 )
 from picobnn.flow.progress import Say, silent
+from picobnn.flow.pruning_pays import pruning_notes
 
 if TYPE_CHECKING:
     from picobnn.codegen.plan import Plan
+    from picobnn.codegen.program import Program
     from picobnn.codegen.targets import Board, FlashTiming
     from picobnn.flow.profile import ProfileOutcome
 
@@ -39,8 +42,10 @@ if TYPE_CHECKING:
 class LayerFacts:
     """One step. ``weight_density`` is the share of ones; sizes in bytes; ``flash_bytes`` are the linked tables, None
     without a cross compiler; ``cycles`` modelled at zero wait states, None if not asked; ``cycles_up_to``: with those
-    of the board's flash, see ``profile.py``. ``estimated_cycles``: what the choice of kernels went by, None where the
-    core has no coefficients; ``beat``: the estimates of the kernels that were not chosen."""
+    of the board's flash, see ``profile.py``. ``estimated_cycles``: what the choice of kernels went by; ``golden_*``: of
+    one estimate per golden vector where the time depends on the image; ``worst_cycles``: with the worst of all images,
+    the same as the estimate where the kernel is ``input_independent``; ``transpose_cycles`` come on top. All None where
+    the core has no coefficients. ``beat``: the estimates of the kernels that were not chosen."""
 
     name: str
     strategy: str
@@ -55,20 +60,27 @@ class LayerFacts:
     cycles: int | None
     cycles_up_to: int | None
     estimated_cycles: int | None
+    golden_mean_cycles: int | None
+    golden_worst_cycles: int | None
+    worst_cycles: int | None
+    input_independent: bool
+    transpose_cycles: int | None
     beat: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class BoardAnalysis:
     """One board. ``ram_table_bytes``: tables that start-up copies to RAM; ``hot_code_bytes``: linked inner loops that
-    run from there; both are in ``flash_bytes`` and ``ram_bytes``. Linked figures are None without a cross compiler,
-    ``cycles`` unless asked for. The range of cycles goes from zero wait states to the ``wait_states`` of the flash."""
+    run from there; both are in ``flash_bytes`` and ``ram_bytes``.
+    ``estimated_flash_bytes``: what a flash budget goes by. Linked figures are None without a cross compiler, ``cycles``
+    unless asked for. The range of cycles goes from zero wait states to the ``wait_states`` of the flash."""
 
     board: str
     core: str
     layers: tuple[LayerFacts, ...]
     table_bytes: int
     arena_bytes: int
+    estimated_flash_bytes: int | None
     ram_table_bytes: int
     hot_code_bytes: int | None
     flash_bytes: int | None
@@ -115,9 +127,7 @@ def analyze(
     for name in boards:
         board = load_board(name)
         say(f"analyzing on {board.id} ({board.target.core})")
-        analyses.append(
-            _analyze_board(config, make_plan_for(program, board.target, config), board, golden, with_cycles)
-        )
+        analyses.append(_analyze_board(config, program, board, golden, with_cycles))
     return Analysis(
         program=str(program_path),
         model_hash=model_hash(program).hex(),
@@ -147,12 +157,22 @@ def boards_of_cores(cores: Sequence[str]) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_cycles: bool) -> BoardAnalysis:
+def _analyze_board(config: Config, program: Program, board: Board, golden: Path, with_cycles: bool) -> BoardAnalysis:
     from picobnn.codegen.placement import ram_tables
     from picobnn.codegen.sparsity import sparsity_gains
     from picobnn.flow.profile import profile_image
 
-    notes = [f"{plan.program.steps[index].name}: {gain}." for index, gain in sparsity_gains(plan).items()]
+    notes: list[str] = []
+    try:
+        plan = make_plan_for(program, board.target, config)
+    except PicobnnError as error:
+        if error.error_id is not ErrorId.BUDGET_EXCEEDED:
+            raise
+        # The figures without the budget are what the user needs to see; the linked ones decide the exit code.
+        notes.append(f"no choice of kernels keeps the budget: {error.what} The figures are those without it.")
+        config = config.model_copy(update={"budget": BudgetSection()})
+        plan = make_plan_for(program, board.target, config)
+    notes += [f"{plan.program.steps[index].name}: {gain}." for index, gain in sparsity_gains(plan).items()]
     sizes: BuildOutcome | None = None
     profile: ProfileOutcome | None = None
     vectors = golden_vectors(golden)
@@ -170,7 +190,7 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
             if error.error_id is not ErrorId.TOOL_MISSING:
                 raise
             notes.append(f"{error.what} {error.remedy}")
-    layers = _layers(plan, sizes, profile)
+    layers = _layers(plan, sizes, profile, {} if vectors is None else golden_costs(plan, vectors))
     copies = ram_tables(plan, prefix_of(plan.program, config), placement_for(board, config))
     return BoardAnalysis(
         board=board.id,
@@ -178,6 +198,7 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
         layers=layers,
         table_bytes=sum(layer.table_bytes for layer in layers),
         arena_bytes=plan.arena_bytes,
+        estimated_flash_bytes=plan.flash_bytes,
         ram_table_bytes=sum(table.size_bytes for table in copies),
         hot_code_bytes=None if sizes is None else sizes.hot_code_bytes,
         flash_bytes=None if sizes is None else sizes.flash_bytes,
@@ -185,7 +206,7 @@ def _analyze_board(config: Config, plan: Plan, board: Board, golden: Path, with_
         cycles=None if profile is None else profile.cycles,
         cycles_up_to=None if profile is None else profile.cycles_up_to,
         wait_states=board.flash_timing.wait_states,
-        notes=tuple(notes),
+        notes=(*notes, *pruning_notes(plan)),
     )
 
 
@@ -197,7 +218,12 @@ def _wait_state_note(timing: FlashTiming) -> str:
     )
 
 
-def _layers(plan: Plan, sizes: BuildOutcome | None, profile: ProfileOutcome | None) -> tuple[LayerFacts, ...]:
+def _layers(
+    plan: Plan,
+    sizes: BuildOutcome | None,
+    profile: ProfileOutcome | None,
+    golden: Mapping[int, tuple[int, int]],
+) -> tuple[LayerFacts, ...]:
     from picobnn.codegen.program import step_macs
     from picobnn.codegen.strategies import find_strategy, table_bytes
     from picobnn.codegen.targets import find_core
@@ -218,6 +244,11 @@ def _layers(plan: Plan, sizes: BuildOutcome | None, profile: ProfileOutcome | No
             cycles=None if profile is None else profile.layers[planned.step].cycles,
             cycles_up_to=None if profile is None else profile.layers[planned.step].cycles_up_to,
             estimated_cycles=None if planned.cost is None else planned.cost.cycles,
+            golden_mean_cycles=golden[planned.step][0] if planned.step in golden else None,
+            golden_worst_cycles=golden[planned.step][1] if planned.step in golden else None,
+            worst_cycles=None if planned.cost is None else planned.cost.worst_cycles,
+            input_independent=find_strategy(planned.strategy).input_independent,
+            transpose_cycles=planned.transpose_cycles,
             beat={other.strategy: other.cost.cycles for other in planned.alternatives},
         )
         for step, planned in zip(program.steps, plan.steps, strict=True)

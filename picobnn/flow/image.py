@@ -110,11 +110,17 @@ def golden_vectors(path: Path) -> Vectors | None:
 
 
 def make_plan_for(program: Program, target: Target, config: Config) -> Plan:
-    """The plan for a core under the configured options."""
+    """The plan for a core under the configured options; where kernels are chosen, within the configured budget.
+
+    Raises E_NO_STRATEGY, E_BUDGET_EXCEEDED.
+    """
+    from picobnn.codegen.budget import Budget
     from picobnn.codegen.plan import Kernels, Optimize
     from picobnn.codegen.select import make_plan
 
-    return make_plan(program, target, kernels=Kernels(config.target.kernels), optimize=Optimize(config.target.optimize))
+    kernels, limits = Kernels(config.target.kernels), config.budget
+    budget = Budget(limits.max_flash, limits.max_ram, limits.max_cycles) if kernels is Kernels.AUTO else Budget()
+    return make_plan(program, target, kernels=kernels, optimize=Optimize(config.target.optimize), budget=budget)
 
 
 def generate(
@@ -122,8 +128,8 @@ def generate(
 ) -> GenerateOutcome:
     """Write the firmware project of ``program`` for a board; leaves the folder alone when it already holds just that.
 
-    Raises E_UNKNOWN_BOARD, E_NO_STRATEGY, E_USAGE (prefix), E_FILE_UNWRITABLE, and E_DOES_NOT_FIT where the RAM cannot
-    hold what is to be copied there.
+    Raises E_UNKNOWN_BOARD, E_NO_STRATEGY, E_BUDGET_EXCEEDED, E_USAGE (prefix), E_FILE_UNWRITABLE, and E_DOES_NOT_FIT
+    where the RAM cannot hold what is to be copied there.
     """
     from picobnn.codegen.emit import GoldenVector, SourceFile, render_model, write_sources
     from picobnn.codegen.manifest import build_manifest

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one run of strategy ``rows`` visits and selects, on average and at worst. Used by ``rows.py`` only.
 
-Invariant: no input selects more than :func:`worst_selection`, and some input selects as much.
+Invariant: no input selects more than :func:`worst_selection`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def worst_selection(step: Step, program: Program, walk: Walk) -> Selection:
         )
         for clear, count in ((False, limit), (True, max(0, bits - limit - 1)))
     ]
-    return max(worst, key=lambda each: each.selected)
+    return Selection(
+        max(each.listed for each in worst), max(each.outside for each in worst), max(each.selected for each in worst)
+    )
 
 
 def _selection(step: Step, program: Program, walk: Walk, listed: float, selected: float, *, clear: bool) -> Selection:

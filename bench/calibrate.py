@@ -12,6 +12,7 @@ where a core has no cycle model). What a strategy does per layer are its own ``c
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from calibration_layers import CHAINS, chain_program
-from layer_runs import StepFigures, plan_for, roomy_board_of, run_plan
+from layer_runs import StepFigures, link_plan, linked_code, plan_for, roomy_board_of, run_plan
 
 from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.plan import Kernels, Plan
@@ -95,6 +96,23 @@ def code_sizes(runs: Sequence[tuple[int, Mapping[str, int]]]) -> dict[str, int]:
     sizes[STEP] = max(0, math.ceil(max(more, default=0)))
     sizes[MODEL] = max(0, base - fewest * sizes[STEP])
     return sizes
+
+
+def linked_sizes(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> dict[str, int]:
+    """The bytes of code alone: images are linked, not run."""
+    codes: list[tuple[int, Mapping[str, int]]] = []
+    for number in chains:
+        program, _ = chain_program(number)
+        for forced in _choices(program, board, strategies):
+            plan = plan_for(program, board, Kernels.XNOR, forced=forced, costs=NO_COSTS)
+            try:
+                codes.append((len(plan.steps), linked_code(plan, link_plan(plan, board)[1])))
+            except PicobnnError as error:
+                if error.error_id is not ErrorId.DOES_NOT_FIT:
+                    raise
+                print(f"program {number} does not fit {board.id}", file=sys.stderr)
+                break
+    return code_sizes(codes)
 
 
 def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[dict[int, str]]:
@@ -196,6 +214,14 @@ def calibrate(
     return CoreCosts(board.target.core, basis, source, kernels, code), residuals
 
 
+def with_code(core: str, chains: Sequence[int], strategies: Sequence[str]) -> CoreCosts:
+    """What is known of a calibrated core, with the bytes of code anew."""
+    board = roomy_board_of(core)
+    known = load_costs(board.target.core)
+    assert known is not None, f"{core} has no coefficients yet"
+    return dataclasses.replace(known, code=linked_sizes(board, chains, strategies))
+
+
 def _borrowed() -> CoreCosts:
     """The costs of Cortex-M4, for what cannot be measured on a core because no kernel of it needs that."""
     found = load_costs("cortex-m4")
@@ -211,10 +237,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strategies", default=",".join(names), help="comma-separated; others keep what they have")
     parser.add_argument("--write", action="store_true", help="write codegen/targets/costs/<core>.toml")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--code", action="store_true", help="only the bytes of code: nothing runs")
     options = parser.parse_args(arguments)
-    costs, residuals = calibrate(
-        options.core, [int(number) for number in options.chains.split(",")], options.strategies.split(",")
-    )
+    chains, strategies = [int(number) for number in options.chains.split(",")], options.strategies.split(",")
+    if options.code:
+        costs, residuals = with_code(options.core, chains, strategies), {}
+    else:
+        costs, residuals = calibrate(options.core, chains, strategies)
     if options.write:
         path = ROOT / "codegen" / "targets" / "costs" / f"{costs.core}.toml"
         path.write_text(costs_text(costs), encoding="utf-8")

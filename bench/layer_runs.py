@@ -7,18 +7,21 @@ latency: cycles are modelled at zero wait states, never measured. Used by the be
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import shutil
 import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model, write_sources
+from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Kernels, Optimize, Plan
 from picobnn.codegen.program import Program, step_macs
@@ -34,7 +37,7 @@ from picobnn.harness.vectors import trace_image
 from picobnn.map_file import LinkMap, model_memory, read_map
 from picobnn.sim.cycles import LayerCost, build_plugin, layer_costs, plugin_argument, read_counts
 from picobnn.sim.reference import run_program
-from picobnn.toolchain import build_firmware
+from picobnn.toolchain import BuiltFirmware, build_firmware
 
 PREFIX = "model"
 TRANSPOSES = "picobnn_transpose"
@@ -102,23 +105,42 @@ def plan_for(
     return make_plan(program, board.target, kernels=kernels, optimize=optimize, forced=forced, costs=costs)
 
 
+def link_plan(plan: Plan, board: Board) -> tuple[BuiltFirmware, LinkMap]:
+    """Builds the plan's firmware. One folder per board and core: only files that change are compiled again.
+
+    Raises E_TOOL_MISSING, E_TOOL_FAILED, E_DOES_NOT_FIT.
+    """
+    folder = Path(_build_folder(board.id, board.target.core))
+    model = render_model(plan, PREFIX)
+    for source in (*model, *render_project(board, PREFIX, project_facts(plan), model)):
+        path = folder / source.path
+        if not path.is_file() or path.read_bytes() != source.text.encode():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.text.encode())
+    built = build_firmware(folder)
+    return built, read_map(built.map)
+
+
+@cache
+def _build_folder(board: str, core: str) -> str:
+    folder = tempfile.mkdtemp(prefix=f"picobnn-bench-{board}-{core}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigures:
     """Builds the plan's firmware and runs ``image``, uint8 (H, W, C), on the emulated board.
 
     Raises E_TOOL_MISSING, E_TOOL_FAILED, E_DOES_NOT_FIT, E_EMULATOR_FAILED.
     """
     program = plan.program
+    built, link_map = link_plan(plan, board)
     with tempfile.TemporaryDirectory(prefix="picobnn-bench-") as name:
-        folder = Path(name)
-        model = render_model(plan, PREFIX)
-        write_sources((*model, *render_project(board, PREFIX, project_facts(plan), model)), folder / "fw")
-        built = build_firmware(folder / "fw")
-        counts = folder / "counts.txt"
+        counts = Path(name) / "counts.txt"
         plugin = plugin_argument(build_plugin(Path.home() / ".cache" / "picobnn"), counts)
         with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=plugin) as session:
             rows = trace_image(session, image.tobytes())
         costs = layer_costs(read_counts(counts), built.elf, board.target.core, len(program.steps))
-        link_map = read_map(built.map)
     outputs = run_program(program, image[None])
     equal = []
     for row, output, step in zip(rows, outputs, program.steps, strict=True):
@@ -131,11 +153,12 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
         steps=tuple(_figures(plan, index, costs[index], link_map, equal[index]) for index in range(len(costs))),
         flash_bytes=model_memory(link_map, PREFIX).flash_bytes,
         arena_bytes=plan.arena_bytes,
-        code=_code(plan, link_map),
+        code=linked_code(plan, link_map),
     )
 
 
-def _code(plan: Plan, link_map: LinkMap) -> dict[str, int]:
+def linked_code(plan: Plan, link_map: LinkMap) -> dict[str, int]:
+    """As in :class:`RunFigures`."""
     target, steps = find_core(plan.core), zip(plan.steps, plan.program.steps, strict=True)
     units = transpose_units().union(*(code_units(find_strategy(step.strategy), target) for step in plan.steps))
     code = {unit: link_map.flash_bytes(lambda part, unit=unit: part.stem == unit) for unit in units - {MODEL}}

@@ -88,12 +88,12 @@ def make_plan(
     _check_joins(program, candidates)
     if budget.cycles is not None:
         _check_estimates(program, target, candidates)
+    code = _code_sizes(candidates, target, costs)
     stages = [
-        _stage(step, program, target, found, costs) for step, found in zip(program.steps, candidates, strict=True)
+        _stage(step, program, target, found, costs, code) for step, found in zip(program.steps, candidates, strict=True)
     ]
-    code = {} if costs is None else costs.code
     choices = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name, code)
-    return _plan(program, target, kernels, optimize, candidates, choices, stages, costs)
+    return _plan(program, target, kernels, optimize, candidates, choices, stages, costs, code)
 
 
 def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
@@ -182,10 +182,26 @@ def _objective(kernels: Kernels, optimize: Optimize, budget: Budget) -> tuple[Me
     return (Measure.CYCLES, Measure.FLASH, Measure.RAM)
 
 
-def _stage(step: Step, program: Program, target: Target, found: Sequence[_Candidate], costs: CoreCosts | None) -> Stage:
+def _code_sizes(
+    candidates: Sequence[Sequence[_Candidate]], target: Target, costs: CoreCosts | None
+) -> Mapping[str, int]:
+    """Bytes of every unit of code that a plan may need; nothing where one of them is not known: then only tables are
+    counted, for all alike."""
+    units = {STEP, *transpose_units()}.union(*(code_units(each.strategy, target) for row in candidates for each in row))
+    return costs.code if costs is not None and units <= set(costs.code) else {}
+
+
+def _stage(
+    step: Step,
+    program: Program,
+    target: Target,
+    found: Sequence[_Candidate],
+    costs: CoreCosts | None,
+    code: Mapping[str, int],
+) -> Stage:
     shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
     layouts = {Layout.HWC_BYTES} if step.input == 0 else set(TRANSPOSABLE)
-    step_code = 0 if costs is None else costs.code.get(STEP, 0)
+    step_code = code.get(STEP, 0)
     return Stage(
         options=tuple(
             Option(
@@ -218,6 +234,7 @@ def _plan(
     choices: Sequence[int],
     stages: Sequence[Stage],
     costs: CoreCosts | None,
+    code: Mapping[str, int],
 ) -> Plan:
     """The choices with their buffers placed."""
     last = len(program.steps) - 1
@@ -266,8 +283,8 @@ def _plan(
         for tensor in range(len(sizes))
     )
     flash_bytes = None
-    if costs is not None and costs.code:
+    if code:
         units = frozenset[str]().union(*(option.code for option in options))
         units |= stages[0].transpose_code if any(copies) else units
-        flash_bytes = sum(option.flash_bytes for option in options) + sum(costs.code.get(unit, 0) for unit in units)
+        flash_bytes = sum(option.flash_bytes for option in options) + sum(code[unit] for unit in units)
     return Plan(program, target.core, kernels, optimize, steps, buffers, placement.arena_bytes, flash_bytes)

@@ -89,16 +89,17 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Additions:
-    """What the adder makes of a selection."""
+    """What the adder makes of a selection. ``padding``: entries that fill up the list of a position."""
 
     selection: Selection
     calls: int
     groups: int
     positions: int
+    padding: float
 
     @property
     def added(self) -> float:
-        return self.groups * (self.selection.selected + LIST_PADDING / 2 * self.positions)
+        return self.groups * (self.selection.selected + self.padding * self.positions)
 
     @property
     def carries(self) -> float:
@@ -127,7 +128,7 @@ def worst_selection(step: Step, program: Program, walk: Walk) -> Selection:
             _greatest(walk.windows, shape.channels, count),
             clear=clear,
         )
-        for clear, count in ((False, limit), (True, max(0, bits - limit - 1)))
+        for clear, count in ((False, limit), (True, bits - limit))
     ]
     return Selection(
         max(each.listed for each in worst), max(each.outside for each in worst), max(each.selected for each in worst)

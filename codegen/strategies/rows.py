@@ -107,8 +107,11 @@ class RowsStrategy:
         pixel_words = (shape.channels + 31) // 32
         calls = walk.positions * sizes.groups
         mean, worst = (
-            Additions(each, calls, sizes.groups, walk.positions)
-            for each in (mean_selection(step, program, walk), worst_selection(step, program, walk))
+            Additions(each, calls, sizes.groups, walk.positions, padding)
+            for each, padding in (
+                (mean_selection(step, program, walk), LIST_PADDING / 2),
+                (worst_selection(step, program, walk), LIST_PADDING),
+            )
         )
         is_simple = isinstance(step, BinaryConv2dStep) and is_pointwise(step, program)
         return (

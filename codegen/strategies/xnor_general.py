@@ -51,6 +51,7 @@ class XnorGeneralStrategy:
     name: str = "xnor_general"
     header: str = "picobnn_xnor_general.h"
     packed_weights: bool = True
+    input_independent: bool = True
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return RUNTIME_FILES

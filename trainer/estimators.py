@@ -46,3 +46,28 @@ def sign_ste(x: Tensor) -> Tensor:
     """
     result: Tensor = _SignSte.apply(x)
     return result
+
+
+class _DrawnSignSte(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        chance = (x.detach() + 1) / 2  # a draw lies in [0, 1): it is below 1 always and never below 0
+        return torch.lt(torch.rand_like(x), chance, out=torch.empty_like(x)).mul_(2).sub_(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(grad, x, -_WINDOW, _WINDOW)
+
+
+def drawn_sign_ste(x: Tensor) -> Tensor:
+    """Sign drawn at random, with the straight-through estimator: +1 with the probability of the hard sigmoid.
+
+    Forward: ``y = +1`` with ``p = clip((x + 1) / 2, 0, 1)``, else -1; drawn from torch's global generator.
+    Gradient: ``dx = dy`` where ``|x| <= 1``, else 0.
+    Shape: any, kept; dtype float32, kept.
+    Source: Courbariaux et al., "BinaryConnect" (arXiv 1511.00363).
+    """
+    result: Tensor = _DrawnSignSte.apply(x)
+    return result

@@ -9,6 +9,7 @@ memory format, batch size or number of threads. Called by the layers beside it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
@@ -26,7 +27,8 @@ class BinaryWeightLayer(nn.Module):
     """Base of the layers whose weights are the signs of a float ``weight`` (the latent weight); no bias.
 
     The fit loop clips latent weights to [-1, +1] after every optimizer step: outside, the estimator passes no
-    gradient and a weight would never flip again.
+    gradient and a weight would never flip again. ``train_binarizer`` makes the signs in train mode; eval mode always
+    takes those of the latent weights.
     """
 
     def __init__(self, weight_shape: tuple[int, ...], largest_input: int) -> None:
@@ -41,6 +43,7 @@ class BinaryWeightLayer(nn.Module):
         self._largest_sum = math.prod(weight_shape[1:]) * largest_input
         self._require_exact(self._largest_sum)
         self.values: TwoValues | None = None
+        self.train_binarizer: Callable[[Tensor], Tensor] = sign_ste
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.reset_parameters()
 
@@ -59,7 +62,7 @@ class BinaryWeightLayer(nn.Module):
     def binary_weight(self) -> Tensor:
         """The weights used: -1.0 or +1.0, or the two integers of ``values``; shape and dtype of ``weight``, with the
         straight-through gradient."""
-        signs = sign_ste(self.weight)
+        signs = self.train_binarizer(self.weight) if self.training else sign_ste(self.weight)
         return signs if self.values is None else self.values(signs)
 
     def _require_exact(self, bound: int) -> None:

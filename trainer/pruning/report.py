@@ -28,10 +28,25 @@ class LayerOnes:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerMargins:
+    """Margins ``1 - |w|`` of one layer's latent weights, 0 (decided) to 1 (on the boundary between the signs).
+
+    ``mean``; ``decided``: share of the weights with ``|w| > 0.9``; ``histogram``: weights per bin, the bins equal and
+    from margin 0 to margin 1, both ends inside.
+    """
+
+    name: str
+    mean: float
+    decided: float
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PruningReport:
     """Counts over the prunable layers: every convolution, the first included, and every hidden dense layer.
 
-    ``ones``: of the hidden layers, where the method changes what weights are; empty elsewhere.
+    ``ones``: of the hidden layers, where the method changes what weights are; ``margins``: of every binary layer, where
+    the method moves latent weights away from 0; empty elsewhere.
     """
 
     method: str
@@ -39,6 +54,7 @@ class PruningReport:
     macs_before: int
     macs_after: int
     ones: tuple[LayerOnes, ...] = ()
+    margins: tuple[LayerMargins, ...] = ()
 
     @property
     def filters_removed(self) -> float:
@@ -61,13 +77,17 @@ class PruningReport:
         """The report with weights counted."""
         return replace(self, ones=ones)
 
+    def with_margins(self, margins: tuple[LayerMargins, ...]) -> PruningReport:
+        """The report with latent weights measured."""
+        return replace(self, margins=margins)
+
     def then(self, later: PruningReport) -> PruningReport:
         """This round and a later one on its result, as one report."""
         layers = tuple(
             PrunedLayer(first.name, last.kept, first.total)
             for first, last in zip(self.layers, later.layers, strict=True)
         )
-        return PruningReport(self.method, layers, self.macs_before, later.macs_after, later.ones)
+        return PruningReport(self.method, layers, self.macs_before, later.macs_after, later.ones, later.margins)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -80,4 +100,5 @@ class PruningReport:
             "macs_after": self.macs_after,
             "density": self.density,
             "ones": [asdict(layer) for layer in self.ones],
+            "margins": [asdict(layer) for layer in self.margins],
         }

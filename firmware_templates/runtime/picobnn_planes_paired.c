@@ -111,10 +111,12 @@ PICOBNN_INLINE void run_couples(const picobnn_planes_pass *pass, uint32_t bits,
 }
 
 #define DEFINE_CORES(bits)                                                                         \
+    PICOBNN_HOT(planes_paired_core_##bits)                                                         \
     void picobnn_planes_paired_core_##bits(const picobnn_planes_pass *pass)                        \
     {                                                                                              \
         run_couples(pass, bits##u, 0u);                                                            \
     }                                                                                              \
+    PICOBNN_HOT(planes_paired_classes_##bits)                                                      \
     void picobnn_planes_paired_classes_##bits(const picobnn_planes_pass *pass)                     \
     {                                                                                              \
         run_couples(pass, bits##u, 1u);                                                            \
@@ -127,6 +129,7 @@ DEFINE_CORES(10)
 DEFINE_CORES(11)
 DEFINE_CORES(12)
 
+PICOBNN_HOT(planes_paired_small)
 void picobnn_planes_paired_small(const picobnn_planes_pass *pass)
 {
     run_couples(pass, 7u, 0u);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a block with a network in eval or train mode and put every module back as it was.
+"""Run a block with a network in another mode and put every module back as it was.
 
 Called by whatever looks at networks that others own: export, pruning, evaluation, the summary.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
@@ -20,5 +21,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def probing(model: nn.Module) -> Iterator[None]:
+    """Train mode inside, but batch norms leave their running statistics alone: a look at one batch changes nothing."""
+    modes = {module: module.training for module in model.modules()}
+    tracked = {module: module.track_running_stats for module in modes if isinstance(module, _BatchNorm)}
+    model.train()
+    for norm in tracked:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracks in tracked.items():
+            norm.track_running_stats = tracks
         for module, training in modes.items():
             module.training = training

@@ -3,24 +3,31 @@
 
 from picobnn.trainer.pruning.binary_l2 import Binarization, BinaryL2, Form, MarginPull, count_is_met
 from picobnn.trainer.pruning.compaction import compact
+from picobnn.trainer.pruning.differential_evolution import EvolutionSettings, Variant
+from picobnn.trainer.pruning.edropout import EDropout
 from picobnn.trainer.pruning.filter_scale import FilterScale
 from picobnn.trainer.pruning.general_domain import GeneralDomain, Ones
+from picobnn.trainer.pruning.ising import IsingPruning
+from picobnn.trainer.pruning.ising_energy import Redundancy
 from picobnn.trainer.pruning.loss_sensitivity import LossSensitivity
 from picobnn.trainer.pruning.margins import SignFlips, measure_margins
 from picobnn.trainer.pruning.masks import set_masks
 from picobnn.trainer.pruning.method import PruningMethod, RankingMethod, check_together
 from picobnn.trainer.pruning.quota import Quota, Scope, choose_kept, make_quota
 from picobnn.trainer.pruning.random_filters import RandomFilters
+from picobnn.trainer.pruning.random_state import RandomState
 from picobnn.trainer.pruning.report import LayerMargins, LayerOnes, PrunedLayer, PruningReport
 from picobnn.trainer.pruning.retrain import retrain_with
 from picobnn.trainer.pruning.schedule import PruningSettings, Retrain, apply, prune
+from picobnn.trainer.pruning.state_pruning import SearchResult, SearchSettings
 from picobnn.trainer.pruning.structure import FilterGroup, count_macs, find_filters
 from picobnn.trainer.pruning.training import Batches, Training, training_batches, training_on
 
 __all__ = [
-    "Batches", "Binarization", "BinaryL2", "FilterGroup", "FilterScale", "Form", "GeneralDomain", "LayerMargins",
-    "LayerOnes", "LossSensitivity", "MarginPull", "Ones", "PrunedLayer", "PruningMethod", "PruningReport",
-    "PruningSettings", "Quota", "RandomFilters", "RankingMethod", "Retrain", "Scope", "SignFlips", "Training",
-    "apply", "check_together", "choose_kept", "compact", "count_is_met", "count_macs", "find_filters", "make_quota",
-    "measure_margins", "prune", "retrain_with", "set_masks", "training_batches", "training_on",
+    "Batches", "Binarization", "BinaryL2", "EDropout", "EvolutionSettings", "FilterGroup", "FilterScale", "Form",
+    "GeneralDomain", "IsingPruning", "LayerMargins", "LayerOnes", "LossSensitivity", "MarginPull", "Ones",
+    "PrunedLayer", "PruningMethod", "PruningReport", "PruningSettings", "Quota", "RandomFilters", "RandomState",
+    "RankingMethod", "Redundancy", "Retrain", "Scope", "SearchResult", "SearchSettings", "SignFlips", "Training",
+    "Variant", "apply", "check_together", "choose_kept", "compact", "count_is_met", "count_macs", "find_filters",
+    "make_quota", "measure_margins", "prune", "retrain_with", "set_masks", "training_batches", "training_on",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ pruning methods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,14 @@ def set_masks(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
             raise PicobnnError(
                 ErrorId.PRUNING, what, where=name, remedy="Give one flag per filter and keep at least one."
             )
-    for group in groups.values():
-        mask = kept.get(group.name, torch.ones(group.filters, dtype=torch.bool))
+    every = {name: torch.ones(group.filters, dtype=torch.bool) for name, group in groups.items()}
+    write_masks(tuple(groups.values()), {**every, **kept})
+
+
+def write_masks(groups: Sequence[FilterGroup], kept: Mapping[str, Tensor]) -> None:
+    """:func:`set_masks` for groups already found, with a right mask for each: cheap enough for every step."""
+    for group in groups:
+        mask = kept[group.name]
         for sign in group.signs:
             sign.channel_mask.copy_(mask)
         for reader in group.readers:

@@ -9,7 +9,8 @@
  *
  * The vector unit must be enabled (CPACR, coprocessors 10 and 11), as the board's start-up code
  * does; an interrupt handler that uses vectors or floats stacks them by itself.
- * Cycles on Cortex-M55, modelled without a band: see picobnn_rows_mve.S.
+ * Cycles at half set bits on Cortex-M55, modelled without a band, per 32 multiply-accumulates: 3x3
+ * 128-128 on 8x8 1.6, dense 1024-256 2.0.
  */
 #ifndef PICOBNN_ROWS_MVE_H
 #define PICOBNN_ROWS_MVE_H

@@ -125,6 +125,12 @@ CHAINS: tuple[Chain, ...] = (
         (),
     ),
     (Shape(16, 16, 3), (Conv(48, 3), Conv(64, 3, ones=0.06), Conv(40, 3, ones=0.25), Conv(32, 1, ones=0.1)), ()),
+    (
+        Shape(8, 9, 2),
+        (Conv(40, 3), Conv(128, 3), Conv(256, 1), Conv(160, 3, zero=True), Conv(224, 3, 2)),
+        (384, 300, 10),
+    ),
+    (Shape(7, 7, 2), (Conv(33, 1), Conv(192, 5), Conv(140, 1), Conv(128, 3, 2, zero=True)), (1024, 256, 128, 5)),
 )
 
 

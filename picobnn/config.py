@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from picobnn.errors import ErrorId, PicobnnError
 
@@ -67,23 +67,59 @@ class TrainSection(_Section):
     device: str = "auto"
 
 
+_CYCLES_GOAL = re.compile(r"\s*([A-Za-z][\w.+-]*)\s*=\s*(\d[\d_]*)\s*\Z")
+
+
+def parse_cycles_goal(text: str) -> tuple[str, int]:
+    """``"m4=120000"`` -> the core as written and its cycles. ValueError for anything else."""
+    match = _CYCLES_GOAL.match(text)
+    if match is None or int(match.group(2)) == 0:
+        raise ValueError("give a core and its cycles, for example 'm4=120000'")
+    return match.group(1), int(match.group(2))
+
+
+def _check_cycles_goal(text: str) -> str:
+    parse_cycles_goal(text)
+    return text
+
+
 class PruneMethod(str, Enum):
-    """How filters are ranked."""
+    """What decides: a ranking of filters, or a method that trains (``picobnn/flow/prune_methods.py``)."""
 
     SENSITIVITY = "sensitivity"
     SCALE = "scale"
     RANDOM = "random"
+    DOMAIN = "domain"
+    BINARY_L2 = "binary-l2"
 
 
 class PruneSection(_Section):
-    """Structured filter pruning: ``rate`` is the share of all filters to remove, in ``rounds`` cuts with retraining."""
+    """Pruning: ``rate`` is the share to remove, of all filters or, with ``domain``, of the ones among the weight bits
+    (at least 0.5). Rankings cut in ``rounds`` with retraining after each; the others train as they go.
+
+    At most one target replaces the rate: a share to remove, bytes of flash on ``target.board``, or estimated cycles of
+    one core ("m4=120000"). How much to prune is then found so that the result meets it within 5 %.
+    """
 
     method: PruneMethod = PruneMethod.SENSITIVITY
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.35
+    target_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    target_flash: Bytes | None = None
+    target_cycles: Annotated[str, AfterValidator(_check_cycles_goal)] | None = None
     rounds: Annotated[int, Field(ge=1, le=100)] = 1
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
     seed: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _one_target(self) -> PruneSection:
+        given = [name for name in PRUNE_TARGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}")
+        return self
+
+
+PRUNE_TARGETS = ("target_rate", "target_flash", "target_cycles")
 
 
 class TargetSection(_Section):

@@ -135,6 +135,9 @@ class _State:
 
         result = prune(self.config, self.run, show_progress=self.show_progress)
         self.say(f"pruned {result.filters_removed:.1%} of filters: test accuracy {result.test_accuracy:.4f}")
+        failure = result.failure()
+        if failure is not None:
+            raise failure
 
     def _export(self) -> None:
         from picobnn.flow.export import export

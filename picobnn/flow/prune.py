@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prune the dense network of a run: rank filters, take them out physically, retrain the small network."""
+"""Prune the dense network of a run by a method, to a rate or a goal: what goes is taken out physically."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from picobnn.config import Config, PruneMethod
+from picobnn.config import Config
+from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import write_json
 from picobnn.flow.extras import require_train
+from picobnn.flow.prune_goal import Gauge, GoalOutcome, aim_of, gauge_of
+from picobnn.flow.prune_methods import Dial, MethodEntry, as_network, find_method, sketch
 from picobnn.flow.run_directory import RunDirectory, write_config
 from picobnn.flow.state import digest, forget_behind_prune
 from picobnn.flow.train import load_data, training_threads
 
 if TYPE_CHECKING:
-    from torch import nn
+    import numpy as np
+    import numpy.typing as npt
 
     from picobnn.trainer.models import Network
-    from picobnn.trainer.pruning import PruningMethod, Quota
+    from picobnn.trainer.pruning import PruningReport, Retrain, Training
+    from picobnn.trainer.pruning.reach import Aim
 
 
 @dataclass(frozen=True, slots=True)
 class PruneOutcome:
-    """Accuracies and shares are fractions. ``layers``: filters kept and before, per layer."""
+    """Accuracies and shares are fractions. ``layers``: filters kept and before, per layer; ``density``: share of ones
+    of the hidden layers' weights, where the method counts them; ``goal``: None where only a rate was given."""
 
     run: str
     method: str
     filters_removed: float
     macs_removed: float
     layers: tuple[dict[str, Any], ...]
+    density: float | None
+    goal: GoalOutcome | None
     val_accuracy: float
     test_accuracy: float
     test_images: int
@@ -39,6 +47,15 @@ class PruneOutcome:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def failure(self) -> PicobnnError | None:
+        """Set when the trained result missed the goal by more than 5 %."""
+        if self.goal is None or self.goal.met:
+            return None
+        return PicobnnError(
+            ErrorId.PRUNING, f"{self.goal.target:,.6g} was the goal, {self.goal.reached:,.6g} was reached.",
+            where=self.goal.what, remedy="Train longer (prune.epochs), or choose another method or goal.",
+        )  # fmt: skip
 
 
 def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> PruneOutcome:
@@ -68,23 +85,19 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         threads=training_threads(config, network, config.train.batch_size),
         show_progress=show_progress,
     )
-    small, report = pruning.prune(
-        network,
-        make_method(config),
-        pruning.PruningSettings(rate=config.prune.rate, rounds=config.prune.rounds),
-        pruning.training_on(dataset, options),
-        pruning.retrain_with(dataset, options),
-    )
-    pruned = as_network(small)
-    write_checkpoint(checkpoint_of(pruned, {"pruning": report.as_dict()}), run.pruned_checkpoint)
+    work = _Work(config, network, pruning.training_on(dataset, options), pruning.retrain_with(dataset, options))
+    small, report, goal = work.prune(dataset.train.images)
+    write_checkpoint(checkpoint_of(small, {"pruning": report.as_dict()}), run.pruned_checkpoint)
     outcome = PruneOutcome(
         run=str(run.path),
         method=report.method,
         filters_removed=report.filters_removed,
         macs_removed=report.macs_removed,
         layers=tuple(report.as_dict()["layers"]),
-        val_accuracy=evaluate(pruned, dataset.val.images, dataset.val.labels),
-        test_accuracy=evaluate(pruned, dataset.test.images, dataset.test.labels),
+        density=report.density,
+        goal=goal,
+        val_accuracy=evaluate(small, dataset.val.images, dataset.val.labels),
+        test_accuracy=evaluate(small, dataset.test.images, dataset.test.labels),
         test_images=len(dataset.test),
         seconds=round(time.perf_counter() - started, 3),
         dense_sha256=digest(dense),
@@ -94,19 +107,76 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
     return outcome
 
 
-def make_method(config: Config) -> PruningMethod[Quota]:
-    """The configured ranking."""
-    from picobnn.trainer.pruning import FilterScale, LossSensitivity, RandomFilters
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """One call's network and what it is trained with."""
 
-    if config.prune.method is PruneMethod.RANDOM:
-        return RandomFilters(config.prune.seed)
-    return LossSensitivity() if config.prune.method is PruneMethod.SENSITIVITY else FilterScale()
+    config: Config
+    network: Network
+    training: Training
+    retrain: Retrain
 
+    def prune(self, images: npt.NDArray[np.uint8]) -> tuple[Network, PruningReport, GoalOutcome | None]:
+        """As configured: to a goal, or by the rate. ``images``: training images for densities."""
+        from picobnn.trainer.pruning import PruningSettings, Scope, apply
+        from picobnn.trainer.pruning import prune as prune_in_rounds
 
-def as_network(model: nn.Module) -> Network:
-    """Compaction keeps the class of the network; this says so to the type checker and to whoever breaks it."""
-    from picobnn.trainer.models import Network
+        section = self.config.prune
+        entry = find_method(section.method)
+        gauge = gauge_of(self.config, images)
+        aim = aim_of(self.config, gauge)
+        if aim is not None:
+            return self._reach(entry, aim, gauge)
+        method = entry.make(section.seed, section.rate)
+        if entry.ranks:
+            settings = PruningSettings(section.rate, section.rounds, Scope.LAYER)
+            small, report = prune_in_rounds(self.network, method, settings, self.training, self.retrain)
+        else:
+            goal = None if entry.dial is None else entry.dial.goal_of_share(self.network, section.rate)
+            small, report = apply(self.network, method, goal, self.training)
+        return as_network(small), report, None
 
-    if not isinstance(model, Network):
-        raise TypeError(f"pruning returned a {type(model).__name__}, not a Network")
-    return model
+    def _reach(self, entry: MethodEntry, aim: Aim, gauge: Gauge | None) -> tuple[Network, PruningReport, GoalOutcome]:
+        from picobnn.trainer.pruning.reach import reach
+
+        dial, seed = entry.dial, self.config.prune.seed
+        if dial is None:
+            stays = 0.0 if gauge is None else gauge.figure(self.network)
+            raise PicobnnError(
+                ErrorId.PRUNING, f"{self.config.prune.method.value} removes nothing: it stays at {aim.show(stays)}.",
+                where=aim.what, remedy="Choose another method, or leave the target out.",
+            )  # fmt: skip
+
+        def predict(setting: int) -> float:
+            if gauge is None:
+                return dial.share(self.network, setting)
+            return gauge.predicted(sketch(entry, self.network, setting, self.training, seed))
+
+        def run(setting: int) -> tuple[tuple[Network, PruningReport], float]:
+            small, report = self._run(entry, dial, setting)
+            return (small, report), dial.removed(report) if gauge is None else gauge.figure(small)
+
+        found = reach(predict, run, 0, dial.most(self.network), aim)
+        goal = GoalOutcome(
+            what=aim.what,
+            target=aim.target,
+            reached=found.figure,
+            difference=aim.off(found.figure),
+            basis="counted" if gauge is None else gauge.basis,
+            met=aim.meets(found.figure),
+        )
+        return *found.result, goal
+
+    def _run(self, entry: MethodEntry, dial: Dial, setting: int) -> tuple[Network, PruningReport]:
+        from picobnn.trainer.pruning import PruningSettings, Scope, apply
+        from picobnn.trainer.pruning import prune as prune_in_rounds
+
+        section = self.config.prune
+        share = dial.share(self.network, setting)
+        method = entry.make(section.seed, share)
+        if entry.ranks:
+            settings = PruningSettings(share, section.rounds, Scope.EVEN)
+            small, report = prune_in_rounds(self.network, method, settings, self.training, self.retrain)
+        else:
+            small, report = apply(self.network, method, dial.goal(self.network, setting), self.training)
+        return as_network(small), report

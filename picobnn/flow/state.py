@@ -43,10 +43,11 @@ def train_is_done(run: RunDirectory) -> bool:
 
 
 def prune_is_done(run: RunDirectory) -> bool:
-    """The pruned checkpoint was made from this dense one."""
+    """The pruned checkpoint was made from this dense one, and met its goal if it had one."""
     result = read_result(run.prune_result)
     return (
         result is not None
+        and (result.get("goal") or {}).get("met", True)
         and result.get("dense_sha256") == digest(run.dense_checkpoint)
         and result.get("checkpoint_sha256") == digest(run.pruned_checkpoint) != ""
     )

@@ -19,9 +19,14 @@ from picobnn.errors import ErrorId, PicobnnError
 
 
 class Scope(Enum):
-    """Rank filters against those of their own layer, each layer losing the same share, or against all."""
+    """Rank filters against those of their own layer, or against all.
+
+    ``LAYER``: each layer loses the same share, rounded up. ``EVEN``: the share to within one filter, so that the sum is
+    what was asked for. ``GLOBAL``: as the scores of all layers say.
+    """
 
     LAYER = "layer"
+    EVEN = "even"
     GLOBAL = "global"
 
 
@@ -54,7 +59,20 @@ def make_quota(filters: Mapping[str, int], kept: Mapping[str, int], rate: float,
             ErrorId.PRUNING, f"{wanted} filters are to go, the floor of {floor} per layer lets {most} go.",
             where="pruning rate", remedy="Lower the rate or the floor.",
         )  # fmt: skip
+    if scope is Scope.EVEN:
+        return Quota(_spread(filters, gone, room, wanted, rate), floor)
     return Quota(each if scope is Scope.LAYER else wanted, floor)
+
+
+def _spread(
+    filters: Mapping[str, int], gone: Mapping[str, int], room: Mapping[str, int], wanted: int, rate: float
+) -> dict[str, int]:
+    """``wanted`` filters one by one from the layer that is furthest behind its share, the first of equal ones."""
+    taken = dict.fromkeys(filters, 0)
+    for _ in range(wanted):
+        open_layers = [name for name in filters if taken[name] < room[name]]
+        taken[max(open_layers, key=lambda name: rate * filters[name] - gone[name] - taken[name])] += 1
+    return taken
 
 
 def choose_kept(scores: Mapping[str, Tensor], quota: Quota) -> dict[str, Tensor]:

@@ -89,6 +89,8 @@ class PruneMethod(str, Enum):
     SENSITIVITY = "sensitivity"
     SCALE = "scale"
     RANDOM = "random"
+    ISING = "ising"
+    EDROPOUT = "edropout"
     DOMAIN = "domain"
     BINARY_L2 = "binary-l2"
 

@@ -106,6 +106,8 @@ def find_method(name: PruneMethod) -> MethodEntry:
         PruneMethod.SENSITIVITY: MethodEntry(lambda _seed, _share: pruning.LossSensitivity(), filters, ranks=True),
         PruneMethod.SCALE: MethodEntry(lambda _seed, _share: pruning.FilterScale(), filters, ranks=True),
         PruneMethod.RANDOM: MethodEntry(lambda seed, _share: pruning.RandomFilters(seed), filters, ranks=True),
+        PruneMethod.ISING: MethodEntry(lambda _seed, _share: pruning.IsingPruning(), filters),
+        PruneMethod.EDROPOUT: MethodEntry(lambda _seed, _share: pruning.EDropout(), filters),
         PruneMethod.DOMAIN: MethodEntry(lambda _seed, share: pruning.GeneralDomain(_value_bits(share)), zeros),
         PruneMethod.BINARY_L2: MethodEntry(lambda _seed, _share: pruning.BinaryL2(), None),
     }[name]

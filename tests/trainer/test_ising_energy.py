@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.pruning import EvolutionSettings, Redundancy, Variant
+from picobnn.trainer.pruning import EvolutionForm, EvolutionSettings, Redundancy
 from picobnn.trainer.pruning.differential_evolution import BinaryEvolution
 from picobnn.trainer.pruning.ising import flip_to
 from picobnn.trainer.pruning.ising_energy import (
@@ -244,11 +244,11 @@ def test_the_filter_without_information_is_the_cheapest_to_drop_among_equals() -
 # ---- evolution
 
 
-@given(seeds, st.sampled_from(list(Variant)), st.integers(4, 12))
+@given(seeds, st.sampled_from(list(EvolutionForm)), st.integers(4, 12))
 @settings(max_examples=15, deadline=None)
-def test_the_best_energy_never_rises(seed: int, variant: Variant, population: int) -> None:
+def test_the_best_energy_never_rises(seed: int, form: EvolutionForm, population: int) -> None:
     energy = IsingEnergy(_couplings(seed % 1000, (6, 8)))
-    search = BinaryEvolution(14, EvolutionSettings(population, variant=variant), _random(seed))
+    search = BinaryEvolution(14, EvolutionSettings(population, form=form), _random(seed))
     search.score(energy)
     for _ in range(20):
         before = search.energies.clone()
@@ -258,12 +258,12 @@ def test_the_best_energy_never_rises(seed: int, variant: Variant, population: in
         assert search.best_energy == float(energy(search.best[None])) <= search.mean_energy
 
 
-@pytest.mark.parametrize("variant", list(Variant))
-def test_evolution_beats_random_search_at_equal_evaluations(variant: Variant) -> None:
+@pytest.mark.parametrize("form", list(EvolutionForm))
+def test_evolution_beats_random_search_at_equal_evaluations(form: EvolutionForm) -> None:
     wins = 0
     for seed in range(10):
         energy = IsingEnergy(_couplings(seed, (20, 24, 16)))
-        search = BinaryEvolution(60, EvolutionSettings(16, variant=variant), _random(seed))
+        search = BinaryEvolution(60, EvolutionSettings(16, form=form), _random(seed))
         search.score(energy)
         for _ in range(100):
             search.generation(energy)
@@ -287,11 +287,11 @@ def test_evolution_finds_the_minimum_of_few_bits_in_most_of_20_runs(bits: int) -
 def test_the_release_form_drifts_to_zero_and_the_paper_form_does_not() -> None:
     """Density after one generation without selection: .4775 and .5 (methods.md 2.5)."""
     density = {}
-    for variant in Variant:
-        search = BinaryEvolution(40_000, EvolutionSettings(8, variant=variant), _random(5))
-        density[variant] = float(search.cross(search.mutate()).mean())
-    assert density[Variant.RELEASE] == pytest.approx(0.4775, abs=0.005)
-    assert density[Variant.PAPER] == pytest.approx(0.5, abs=0.005)
+    for form in EvolutionForm:
+        search = BinaryEvolution(40_000, EvolutionSettings(8, form=form), _random(5))
+        density[form] = float(search.cross(search.mutate()).mean())
+    assert density[EvolutionForm.RELEASE] == pytest.approx(0.4775, abs=0.005)
+    assert density[EvolutionForm.PAPER] == pytest.approx(0.5, abs=0.005)
 
 
 def test_mutants_come_from_three_others() -> None:

@@ -3,7 +3,7 @@
 
 from picobnn.trainer.pruning.binary_l2 import Binarization, BinaryL2, Form, MarginPull, count_is_met
 from picobnn.trainer.pruning.compaction import compact
-from picobnn.trainer.pruning.differential_evolution import EvolutionSettings, Variant
+from picobnn.trainer.pruning.differential_evolution import EvolutionForm, EvolutionSettings
 from picobnn.trainer.pruning.edropout import EDropout
 from picobnn.trainer.pruning.filter_scale import FilterScale
 from picobnn.trainer.pruning.general_domain import GeneralDomain, Ones
@@ -24,10 +24,11 @@ from picobnn.trainer.pruning.structure import FilterGroup, count_macs, find_filt
 from picobnn.trainer.pruning.training import Batches, Training, training_batches, training_on
 
 __all__ = [
-    "Batches", "Binarization", "BinaryL2", "EDropout", "EvolutionSettings", "FilterGroup", "FilterScale", "Form",
-    "GeneralDomain", "IsingPruning", "LayerMargins", "LayerOnes", "LossSensitivity", "MarginPull", "Ones",
-    "PrunedLayer", "PruningMethod", "PruningReport", "PruningSettings", "Quota", "RandomFilters", "RandomState",
-    "RankingMethod", "Redundancy", "Retrain", "Scope", "SearchResult", "SearchSettings", "SignFlips", "Training",
-    "Variant", "apply", "check_together", "choose_kept", "compact", "count_is_met", "count_macs", "find_filters",
-    "make_quota", "measure_margins", "prune", "retrain_with", "set_masks", "training_batches", "training_on",
+    "Batches", "Binarization", "BinaryL2", "EDropout", "EvolutionForm", "EvolutionSettings", "FilterGroup",
+    "FilterScale", "Form", "GeneralDomain", "IsingPruning", "LayerMargins", "LayerOnes", "LossSensitivity",
+    "MarginPull", "Ones", "PrunedLayer", "PruningMethod", "PruningReport", "PruningSettings", "Quota",
+    "RandomFilters", "RandomState", "RankingMethod", "Redundancy", "Retrain", "Scope", "SearchResult",
+    "SearchSettings", "SignFlips", "Training", "apply", "check_together", "choose_kept", "compact", "count_is_met",
+    "count_macs", "find_filters", "make_quota", "measure_margins", "prune", "retrain_with", "set_masks",
+    "training_batches", "training_on",
 ]  # fmt: skip

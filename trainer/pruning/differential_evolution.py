@@ -25,7 +25,7 @@ Repair = Callable[[Tensor], Tensor]
 """States (NS, D) to the allowed states in their place; an allowed state comes back as it is."""
 
 
-class Variant(Enum):
+class EvolutionForm(Enum):
     """How a mutant is made of three others, a, b and c, bit by bit.
 
     PAPER: ``1 - a`` where b and c differ and a draw is below F, else a. RELEASE: a with probability F, else ``1 - a``
@@ -38,7 +38,7 @@ class Variant(Enum):
     @property
     def crossover(self) -> float:
         """Probability of taking the mutant's bit, not the parent's."""
-        return 0.5 if self is Variant.PAPER else 0.9
+        return 0.5 if self is EvolutionForm.PAPER else 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class EvolutionSettings:
     population: int = 8
     start: float = 0.5
     factor: float = 0.9
-    variant: Variant = Variant.PAPER
+    form: EvolutionForm = EvolutionForm.PAPER
 
     def __post_init__(self) -> None:
         if self.population < 4 or not 0 < self.start <= 1 or not 0 <= self.factor <= 1:
@@ -113,13 +113,13 @@ class BinaryEvolution:
         order = self._draw(count, count).fill_diagonal_(2.0).argsort(dim=1)
         a, b, c = (self.states[order[:, i]] for i in range(3))
         drawn = self._draw(count, bits) < self._settings.factor
-        if self._settings.variant is Variant.PAPER:
+        if self._settings.form is EvolutionForm.PAPER:
             return torch.where((b != c) & drawn, 1 - a, a)
         return torch.where(drawn, a, torch.where(b == c, 1 - a, 0.0))
 
     def cross(self, mutants: Tensor) -> Tensor:
-        """Children: each bit from the mutant with the variant's probability, else from the parent."""
-        return torch.where(self._draw(*self.states.shape) < self._settings.variant.crossover, mutants, self.states)
+        """Children: each bit from the mutant with the form's probability, else from the parent."""
+        return torch.where(self._draw(*self.states.shape) < self._settings.form.crossover, mutants, self.states)
 
     def _allowed(self, states: Tensor) -> Tensor:
         return states if self._repair is None else self._repair(states)

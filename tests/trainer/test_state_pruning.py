@@ -22,7 +22,9 @@ from picobnn.trainer.modes import probing
 from picobnn.trainer.pruning import (
     EDropout,
     EvolutionSettings,
+    GeneralDomain,
     IsingPruning,
+    Ones,
     PruningSettings,
     Quota,
     RandomState,
@@ -194,6 +196,18 @@ def test_rounds_work_with_a_method_that_trains(some: Dataset) -> None:
     )
     assert report.filters_removed == 0.5
     assert sum(small.config.widths) == 16
+
+
+def test_two_values_are_learned_after_or_before_a_state_search(some: Dataset) -> None:
+    training = training_on(some, _PINNED)
+    fewer, _ = apply(_network(), IsingPruning(_BRIEF), Quota(12), training)
+    after, report = apply(fewer, GeneralDomain(), Ones(0.4), training)
+    assert after.config.widths == fewer.config.widths
+    assert [layer.kept for layer in report.layers] == list(fewer.config.widths)
+    before, _ = apply(_network(), GeneralDomain(), Ones(0.4), training)
+    small, report = apply(before, EDropout(_BRIEF), Quota(12), training)
+    assert sum(small.config.widths) == 20
+    assert small.config.value_bits == before.config.value_bits == after.config.value_bits is not None
 
 
 def test_the_control_keeps_the_same_counts_and_its_mask_from_the_first_step(some: Dataset) -> None:

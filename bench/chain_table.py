@@ -6,15 +6,10 @@ python bench/chain_table.py --write README.md
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "chain.json"
-BEGIN, END = "<!-- chain:begin -->", "<!-- chain:end -->"
+from readme_table import run
 
 
 def render(results: dict[str, Any]) -> str:
@@ -53,20 +48,5 @@ def render(results: dict[str, Any]) -> str:
     return "\n".join(["| what | result |", "|---|---|", *(f"| {what} | {result} |" for what, result in rows.items())])
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Render the README's table of results.")
-    parser.add_argument("--write", type=Path, help="page whose table between the markers is replaced")
-    options = parser.parse_args()
-    table = render(json.loads(RESULTS.read_text(encoding="utf-8")))
-    if options.write is None:
-        print(table)
-        return 0
-    text = options.write.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    options.write.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("chain", render))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import json
+import importlib
 import re
 import shlex
 import subprocess
@@ -125,12 +125,12 @@ def test_help_starts_without_heavy_packages(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
-def test_the_table_of_results_is_the_one_that_the_benchmark_wrote() -> None:
+@pytest.mark.parametrize("name", ["chain", "kernels"])
+def test_the_tables_of_results_are_those_that_the_benchmarks_wrote(name: str) -> None:
     sys.path.insert(0, str(ROOT / "bench"))
     try:
-        import chain_table
+        readme_table = importlib.import_module("readme_table")
+        script = importlib.import_module(f"{name}_table")
     finally:
         sys.path.pop(0)
-    results = json.loads((ROOT / "bench" / "results" / "chain.json").read_text(encoding="utf-8"))
-    table = text_of("README.md").split(chain_table.BEGIN)[1].split(chain_table.END)[0]
-    assert table.strip() == chain_table.render(results)
+    assert readme_table.table_in(text_of("README.md"), name) == script.render(readme_table.load(name))

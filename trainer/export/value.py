@@ -104,7 +104,12 @@ def slide(call: Call, window: Window, shape: Shape, channels: int) -> Shape:
 
 
 def weight_signs(call: Call, weight: nn.Parameter) -> npt.NDArray[np.uint8]:
-    """Latent weights as bits: 1 where >= 0."""
+    """Latent weights as bits: 1 where >= 0. PRUNING error while a gate may still set filters to 0."""
+    if isinstance(call.module, BinaryWeightLayer) and call.module.gate is not None:
+        raise PicobnnError(
+            ErrorId.PRUNING, f"{type(call.module).__name__} still has a gate.", where=call.path,
+            remedy="Export what the pruning method's finish() returns.",
+        )  # fmt: skip
     latent = weight.detach().cpu().numpy()
     if not np.isfinite(latent).all():
         raise PicobnnError(

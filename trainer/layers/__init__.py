@@ -4,6 +4,7 @@
 from picobnn.trainer.layers.binary_conv2d import BinaryConv2d
 from picobnn.trainer.layers.binary_linear import BinaryLinear
 from picobnn.trainer.layers.binary_weight import BinaryWeightLayer
+from picobnn.trainer.layers.filter_gate import FilterGate
 from picobnn.trainer.layers.input_conv2d import InputConv2d
 from picobnn.trainer.layers.logit_scale import LogitScale
 from picobnn.trainer.layers.pad_mode import PadMode
@@ -18,6 +19,7 @@ __all__ = [
     "BinaryConv2d",
     "BinaryLinear",
     "BinaryWeightLayer",
+    "FilterGate",
     "InputConv2d",
     "LogitScale",
     "PadMode",

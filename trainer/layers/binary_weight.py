@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.estimators import sign_ste
+from picobnn.trainer.layers.filter_gate import FilterGate
 from picobnn.trainer.layers.two_values import TwoValues
 
 EXACT_LIMIT = 2**24  # float32 holds every integer up to here
@@ -43,6 +44,7 @@ class BinaryWeightLayer(nn.Module):
         self._largest_sum = math.prod(weight_shape[1:]) * largest_input
         self._require_exact(self._largest_sum)
         self.values: TwoValues | None = None
+        self.gate: FilterGate | None = None
         self.train_binarizer: Callable[[Tensor], Tensor] = sign_ste
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.reset_parameters()
@@ -60,10 +62,12 @@ class BinaryWeightLayer(nn.Module):
         self.values = TwoValues(shift).to(self.weight.device)
 
     def binary_weight(self) -> Tensor:
-        """The weights used: -1.0 or +1.0, or the two integers of ``values``; shape and dtype of ``weight``, with the
-        straight-through gradient."""
-        signs = self.train_binarizer(self.weight) if self.training else sign_ste(self.weight)
-        return signs if self.values is None else self.values(signs)
+        """The weights used: -1.0 or +1.0, or the two integers of ``values``, and 0 in filters that ``gate`` switches
+        off; shape and dtype of ``weight``, with the straight-through gradient."""
+        weights = self.train_binarizer(self.weight) if self.training else sign_ste(self.weight)
+        if self.values is not None:
+            weights = self.values(weights)
+        return weights if self.gate is None else self.gate(weights)
 
     def _require_exact(self, bound: int) -> None:
         if bound >= EXACT_LIMIT:

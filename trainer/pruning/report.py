@@ -46,7 +46,8 @@ class PruningReport:
     """Counts over the prunable layers: every convolution, the first included, and every hidden dense layer.
 
     ``ones``: of the hidden layers, where the method changes what weights are; ``margins``: of every binary layer, where
-    the method moves latent weights away from 0; empty elsewhere.
+    the method moves latent weights away from 0; empty elsewhere. ``fixed``: layers that the method leaves whole by
+    its definition; ``filters_removed`` counts their filters, ``filters_removed_elsewhere`` does not.
     """
 
     method: str
@@ -55,12 +56,20 @@ class PruningReport:
     macs_after: int
     ones: tuple[LayerOnes, ...] = ()
     margins: tuple[LayerMargins, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     @property
     def filters_removed(self) -> float:
         """Removed share of all filters of prunable layers, 0 to 1 (PFR)."""
         total = sum(layer.total for layer in self.layers)
         return 1 - sum(layer.kept for layer in self.layers) / total
+
+    @property
+    def filters_removed_elsewhere(self) -> float:
+        """Removed share of the filters of the layers that are not ``fixed``, 0 to 1; 0 where there are none."""
+        open_layers = [layer for layer in self.layers if layer.name not in self.fixed]
+        total = sum(layer.total for layer in open_layers)
+        return 1 - sum(layer.kept for layer in open_layers) / total if total else 0.0
 
     @property
     def macs_removed(self) -> float:
@@ -81,13 +90,17 @@ class PruningReport:
         """The report with latent weights measured."""
         return replace(self, margins=margins)
 
+    def with_fixed(self, fixed: tuple[str, ...]) -> PruningReport:
+        """The report with the layers named that the method leaves whole."""
+        return replace(self, fixed=fixed)
+
     def then(self, later: PruningReport) -> PruningReport:
         """This round and a later one on its result, as one report."""
         layers = tuple(
             PrunedLayer(first.name, last.kept, first.total)
             for first, last in zip(self.layers, later.layers, strict=True)
         )
-        return PruningReport(self.method, layers, self.macs_before, later.macs_after, later.ones, later.margins)
+        return replace(later, method=self.method, layers=layers, macs_before=self.macs_before)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -95,6 +108,8 @@ class PruningReport:
             "method": self.method,
             "layers": [{"name": x.name, "kept": x.kept, "total": x.total} for x in self.layers],
             "filters_removed": self.filters_removed,
+            "filters_removed_elsewhere": self.filters_removed_elsewhere,
+            "fixed": list(self.fixed),
             "macs_removed": self.macs_removed,
             "macs_before": self.macs_before,
             "macs_after": self.macs_after,

@@ -3,7 +3,8 @@
 
 Flash: 1 bit per weight and one row of zeros per kernel column, 2 x 9 to 2 x 16 bits per channel for the starts of the
 counters; with zero padding the starts of every kind of border position. Time falls with the share of set bits and is
-bounded by that of half ones: a map that has more lets its clear bits select.
+bounded by that of half ones: a map that has more lets its clear bits select. Weights may stand for any two values r and
+2**k + r: with an odd r and k above 1 the starts are there 2**(k - 1) times, one set per phase.
 """
 
 from __future__ import annotations
@@ -12,20 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import (
-    IndexArray,
     epilogue_pointers,
     fan_in,
     flip_tables,
-    inside_taps,
     is_pointwise,
     is_ternary,
     refuse_conv2d,
     shape_numbers,
-    thresholds_within,
 )
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.strategies._rows_costs import (
@@ -36,12 +33,22 @@ from picobnn.codegen.strategies._rows_costs import (
     walk_of,
     worst_selection,
 )
+from picobnn.codegen.strategies._rows_tables import (
+    borders_of,
+    count_reach,
+    head_words,
+    phases_of,
+    sizes_of,
+    starts_of,
+    weight_rows,
+)
 from picobnn.codegen.targets import Target
-from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PadMode, Scale
+from picobnn.codegen.vocabulary import PadMode, Scale
 
 MAX_FAN_IN = 32767
-MIN_PLANES = 9
-LANES = 32
+MAX_START_SETS = 72
+"""Per polarity, in a domain with phases: 8 phases for each of the nine kinds of positions of a 3x3."""
+
 SEGMENT_WORDS = 7
 MAX_LIST_OFFSET = 2**31
 """Bytes; entries of lists are 32-bit offsets that must not wrap."""
@@ -50,6 +57,7 @@ RUNTIME_FILES = (
     "picobnn_conv2d.h",
     "picobnn_rows.h",
     "picobnn_rows.c",
+    "picobnn_rows_general.c",
     "picobnn_rows_v6m.S",
     "picobnn_rows_v7m.S",
 )
@@ -72,20 +80,20 @@ class RowsStrategy:
             return Refusal("the input is 8-bit, not binary")
         if isinstance(step.epilogue, Scale):
             return Refusal("a scale needs sums, and the counters give signs only")
-        if step.domain != PLUS_MINUS_ONE:
-            return Refusal("only weights of -1 and +1 are added as rows")
         if is_ternary(step):
             return Refusal("some weights are removed; only whole filters are added as rows")
         if isinstance(step, BinaryConv2dStep) and step.groups != 1:
             return Refusal(f"{step.groups} groups; only ungrouped convolutions are added as rows")
         if fan_in(step) > MAX_FAN_IN:
             return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
+        if (reach := count_reach(step)) > MAX_FAN_IN:
+            return Refusal(f"counts of up to {reach} are above {MAX_FAN_IN}")
         if isinstance(step, BinaryDenseStep):
-            return None
+            return _refuse_starts(step, program)
         columns = program.tensors[step.input].shape.width + step.window.pad_left + step.window.pad_right
         if 4 * columns * (fan_in(step) // step.window.width + 1) >= MAX_LIST_OFFSET:
             return Refusal("the map is so wide that offsets of rows do not fit 32 bits")
-        return refuse_conv2d(step, program)
+        return refuse_conv2d(step, program) or _refuse_starts(step, program)
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS
@@ -100,9 +108,10 @@ class RowsStrategy:
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """``map_word``: words of the map, read to choose; ``column``: lists; ``list_word``: words turned into lists;
-        ``listed``: rows put into lists, ``outside``: those of padding; ``plane``: counters compared; ``added``: rows
-        added, those that fill up eights included; ``carries``: carries of 16 rows, added up eight at a time;
-        ``merged``: words put into pooled pixels."""
+        ``listed``: rows put into lists, ``outside``: those of padding; ``phased``: positions that look for
+        their starts; ``plane``: counters compared; ``added``: rows added, those that fill up eights included;
+        ``carries``: carries of 16 rows, added up eight at a time; ``merged``: words put into pooled pixels."""
+        assert not isinstance(step, InputConv2dStep)  # accepts() refused it
         shape, sizes, walk = program.tensors[step.input].shape, sizes_of(step), walk_of(step, program)
         pixel_words = (shape.channels + 31) // 32
         calls = walk.positions * sizes.groups
@@ -124,6 +133,7 @@ class RowsStrategy:
             CostTerm("listed", mean.selection.listed, worst.selection.listed),
             CostTerm("outside", mean.selection.outside, worst.selection.outside),
             CostTerm.always("position", walk.positions),
+            CostTerm.always("phased", 0 if phases_of(step.domain).is_plain else walk.positions),
             CostTerm.always("group", calls),
             CostTerm.always("plane", calls * sizes.planes),
             CostTerm("added", mean.added, worst.added),
@@ -132,11 +142,13 @@ class RowsStrategy:
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
-        assert not isinstance(step.epilogue, Scale)  # accepts() refused it
-        borders = _borders(step, program)
-        starts = np.stack([_starts(step, border) for border in borders.taps], axis=1)
+        assert not isinstance(step, InputConv2dStep)  # accepts() refused these
+        assert not isinstance(step.epilogue, Scale)
+        borders = borders_of(step, program)
+        starts = np.stack([starts_of(step, border) for border in borders.taps], axis=1)
+        weights = np.concatenate([head_words(step), weight_rows(step).reshape(-1)])
         return (
-            Table("weights", "uint32_t", _rows(step).reshape(-1), is_scattered=True),
+            Table("weights", "uint32_t", weights, is_scattered=True),
             Table("starts", "uint32_t", starts.reshape(-1)),
             *borders.tables(),
             *flip_tables(step.epilogue),
@@ -151,27 +163,31 @@ class RowsStrategy:
         table_symbols: dict[str, str],
     ) -> LayerView:
         shape = program.tensors[step.input].shape
+        assert not isinstance(step, InputConv2dStep)  # accepts() refused it
         sizes = sizes_of(step)
-        borders = _borders(step, program)
+        head_size = len(head_words(step))
         filters = {
             "count": len(step.weights),
             "groups": sizes.groups,
             "planes": sizes.planes,
-            "start_sets": len(borders.taps),
+            "start_sets": borders_of(step, program).start_sets,
             "segments": sizes.segments,
             "segment_rows": sizes.segment_rows,
             "flip_above": flip_above(step, program),
             "carry_words": sizes.carry_words,
             "list_words": sizes.list_words,
         }
-        pointers = {"add": "picobnn_rows_add", "weights": table_symbols["weights"], "starts": table_symbols["starts"]}
+        pointers = {
+            "add": "picobnn_rows_general_add" if head_size else "picobnn_rows_add",
+            "weights": table_symbols["weights"] + (f" + {head_size}" if head_size else ""),
+            "starts": table_symbols["starts"],
+        }
         pointers |= dict(epilogue_pointers(step, table_symbols)[:2])
         outer: tuple[tuple[str, str], ...] = ()
         if isinstance(step, BinaryDenseStep):
             kind = "dense"
             head: tuple[tuple[str, int], ...] = (("pixels", shape.height * shape.width), ("channels", shape.channels))
         else:
-            assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
             kind = "conv2d"
             output = program.tensors[step.output].shape
             pad_is_zero = int(step.pad_mode is PadMode.ZERO)
@@ -183,111 +199,16 @@ class RowsStrategy:
             function=f"picobnn_rows_{kind}_bits",
             numbers=(*head, *((f"filters.{name}", value) for name, value in filters.items())),
             pointers=(*((f"filters.{name}", expression) for name, expression in pointers.items()), *outer),
-            limited=(("filters.taps", fan_in(step), f"PICOBNN_ROWS_MAX_TAPS({sizes.planes}u)"),),
+            limited=(("filters.reach", sizes.reach, f"PICOBNN_ROWS_MAX_REACH({sizes.planes}u)"),),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Fields of ``picobnn_rows_filters``."""
-
-    groups: int
-    planes: int
-    segments: int
-    segment_rows: int
-    carry_words: int
-    list_words: int
-
-
-def sizes_of(step: Step) -> Sizes:
-    """Of an accepted step."""
-    taps = fan_in(step)
-    segments = 1 if isinstance(step, BinaryDenseStep) else step.weights.shape[2]
-    rows = taps // segments
-    # A dense layer has one list. A convolution keeps segments - 1 lists and adds one; a list that may not fit behind
-    # the last starts at the front again, which wastes less than one list.
-    lists = 1 if isinstance(step, BinaryDenseStep) else segments + 1
-    return Sizes(
-        groups=(len(step.weights) + LANES - 1) // LANES,
-        # The least p with 2**(p - 1) > taps: counts lie in -(taps + 1) to taps, see picobnn_rows.h.
-        planes=max(MIN_PLANES, 1 + taps.bit_length()),
-        segments=segments,
-        segment_rows=rows,
-        # One carry per 16 rows and one per rest of 8, of two lists; on v6-M one of the low planes, 0 to 3 zero words.
-        carry_words=_round_up((taps + 15) // 16 + 5, 4),
-        list_words=lists * rows + 3 * LIST_PADDING,
-    )
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
-
-
-def _rows(step: Step) -> WordArray:
-    """uint32 (groups, segments, segment_rows + 1): rows of a kernel column in the order (ky, channel), then zeros."""
-    weights = step.weights.reshape(len(step.weights), 1, 1, -1)
-    if not isinstance(step, BinaryDenseStep):
-        weights = step.weights.transpose(0, 2, 1, 3)
-    lanes = weights.reshape(len(weights), weights.shape[1], -1)
-    rows = pack_words(np.moveaxis(lanes, 0, -1))  # (segments, segment_rows, groups)
-    return np.moveaxis(np.pad(rows, ((0, 0), (0, 1), (0, 0))), -1, 0).copy()
-
-
-def _starts(step: Step, counts: BitArray) -> WordArray:
-    """Starts of the counters, uint32 (2, groups, planes); ``counts`` (ky, kx, I) is 1 for the taps that count.
-
-    Set bits select: -H with H = ceil((T + 2 * U - n) / 2); clear bits select: the same with 1 - T, result inverted.
-    Lanes behind the last channel start where they give 0: at -1, and where inverted at n.
-    """
-    assert not isinstance(step.epilogue, Scale)
-    sizes = sizes_of(step)
-    thresholds = thresholds_within(step.epilogue, fan_in(step))
-    taps = int(counts.sum())
-    balance = 2 * (step.weights * counts).reshape(len(step.weights), -1).sum(axis=1, dtype=np.int64) - taps
-    padding = sizes.groups * LANES - len(thresholds)
-    polarities = []
-    for threshold, idle in ((thresholds, -1), (1 - thresholds, fan_in(step))):
-        start = -((threshold + balance + 1) // 2)
-        start = np.pad(start, (0, padding), constant_values=idle)
-        bits = (start[:, None] >> np.arange(sizes.planes)) & 1  # (lanes, planes)
-        grouped = bits.reshape(sizes.groups, LANES, sizes.planes).astype(np.uint8)
-        polarities.append(pack_words(np.moveaxis(grouped, 1, 2))[..., 0])
-    return np.stack(polarities)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Borders:
-    """Kinds of positions by the taps that count. ``taps``: (ky, kx, I) of 0/1 per kind. Position (y, x) is of kind
-    ``rows[y] + columns[x]``; both are empty where there is one kind."""
-
-    taps: tuple[BitArray, ...]
-    rows: IndexArray
-    columns: IndexArray
-
-    def tables(self) -> tuple[Table, ...]:
-        if not self.rows.size:
-            return ()
-        return (
-            Table("row_sets", "uint16_t", self.rows.astype(np.uint16)),
-            Table("column_sets", "uint16_t", self.columns.astype(np.uint16)),
-        )
-
-
-def _borders(step: Step, program: Program) -> _Borders:
-    """One kind where padding is -1, as all taps count; by the taps inside the map where it is 0."""
-    one = _Borders((np.ones(step.weights.shape[1:], np.uint8),), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    if not isinstance(step, BinaryConv2dStep) or step.pad_mode is PadMode.MINUS_ONE or not step.window.has_padding:
-        return one
-    shape = program.tensors[step.input].shape
-    window = step.window
-    rows, columns = window.output_size(shape.height, shape.width)
-    row_taps, row_kinds = inside_taps(rows, window.height, window.stride_y, window.pad_top, shape.height)
-    column_taps, column_kinds = inside_taps(columns, window.width, window.stride_x, window.pad_left, shape.width)
-    channels = np.ones(shape.channels, np.uint8)
-    taps = tuple(
-        np.einsum("y,x,c->yxc", row, column, channels).astype(np.uint8) for row in row_taps for column in column_taps
-    )
-    return _Borders(taps, row_kinds * len(column_taps), column_kinds)
+def _refuse_starts(step: BinaryConv2dStep | BinaryDenseStep, program: Program) -> Refusal | None:
+    """Where phases multiply the sets of starts too often."""
+    phases = phases_of(step.domain).count
+    if phases == 1 or (sets := borders_of(step, program).start_sets) <= MAX_START_SETS:
+        return None
+    return Refusal(f"{sets} sets of starts, of {phases} phases each, are above {MAX_START_SETS}")
 
 
 STRATEGY = RowsStrategy()

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.program import Program, Step
+from picobnn.codegen.program import InputConv2dStep, Program, Step
 from picobnn.codegen.strategies import rows
 from picobnn.codegen.strategies._common import fan_in
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._rows_tables import head_words, sizes_of
 from picobnn.codegen.targets import InstructionSet, Target
 
 GROUPS = 4
@@ -26,6 +27,8 @@ GROUPS = 4
 EIGHT = 8
 PADDING_CARRIES = 4 + 9
 """Vectors of carries: one for the rest of each list, one that is none, and those that fill up an eight."""
+
+ADDERS = {"picobnn_rows_add": "picobnn_rows_mve_add", "picobnn_rows_general_add": "picobnn_rows_mve_general_add"}
 
 RUNTIME_FILES = (
     *rows.RUNTIME_FILES,
@@ -52,7 +55,7 @@ class RowsMveStrategy:
         if target.isa is not InstructionSet.MVE:
             return Refusal("the core has no vectors")
         refusal = rows.STRATEGY.accepts(step, program, target)
-        if refusal is None and rows.sizes_of(step).groups < GROUPS:
+        if refusal is None and sizes_of(step).groups < GROUPS:
             return Refusal(f"{len(step.weights)} output channels do not fill a vector of {32 * GROUPS}")
         return refusal
 
@@ -63,14 +66,14 @@ class RowsMveStrategy:
         return rows.STRATEGY.output_layout(step)
 
     def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:
-        more = _carry_words(step) - rows.sizes_of(step).carry_words
+        more = _carry_words(step) - sizes_of(step).carry_words
         return rows.STRATEGY.scratch_bytes(step, program, target) + 4 * more
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
         """Those of ``rows`` with the groups in two: ``vector``, ``added``, ``carries`` (eights of carries of 8 rows) of
         vectors; ``rest_group``, ``rest_added`` of the groups left over."""
         terms = {term.name: term for term in rows.STRATEGY.cost_terms(step, program, target)}
-        groups = rows.sizes_of(step).groups
+        groups = sizes_of(step).groups
         vectors, rest = divmod(groups, GROUPS)
         calls, added = terms["group"].mean / groups, terms["added"]
 
@@ -81,7 +84,7 @@ class RowsMveStrategy:
         return (
             *(term for name, term in terms.items() if name not in left_out),
             CostTerm.always("vector", vectors * calls),
-            CostTerm.always("plane", vectors * calls * rows.sizes_of(step).planes),
+            CostTerm.always("plane", vectors * calls * sizes_of(step).planes),
             CostTerm("added", added.mean * vectors / groups, added.worst * vectors / groups),
             CostTerm("carries", eights(added.mean), eights(added.worst)),
             CostTerm.always("rest_group", rest * calls),
@@ -89,11 +92,14 @@ class RowsMveStrategy:
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:
+        assert not isinstance(step, InputConv2dStep)  # accepts() refused it
         weights, starts, *others = rows.STRATEGY.tables(step, program, target)
-        groups = rows.sizes_of(step).groups
-        sets = starts.values.reshape(-1, groups, rows.sizes_of(step).planes)
+        groups = sizes_of(step).groups
+        sets = starts.values.reshape(-1, groups, sizes_of(step).planes)
+        head, words = np.split(weights.values, [len(head_words(step))])
+        side_by_side = _vectors(words.reshape(1, groups, -1))
         return (
-            dataclasses.replace(weights, values=_vectors(weights.values.reshape(1, groups, -1))),
+            dataclasses.replace(weights, values=np.concatenate([head, side_by_side])),
             dataclasses.replace(starts, values=_vectors(sets)),
             *others,
         )
@@ -103,7 +109,8 @@ class RowsMveStrategy:
     ) -> LayerView:
         view = rows.STRATEGY.view(step, program, target, symbol, table_symbols)
         numbers = dict(view.numbers) | {"filters.carry_words": _carry_words(step)}
-        pointers = dict(view.pointers) | {"filters.add": "picobnn_rows_mve_add"}
+        pointers = dict(view.pointers)
+        pointers["filters.add"] = ADDERS[pointers["filters.add"]]
         return dataclasses.replace(view, numbers=tuple(numbers.items()), pointers=tuple(pointers.items()))
 
 

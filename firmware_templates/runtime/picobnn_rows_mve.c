@@ -23,6 +23,14 @@ void picobnn_rows_mve_add(const picobnn_rows_job *job)
     }
 }
 
+void picobnn_rows_mve_general_add(const picobnn_rows_job *job)
+{
+    picobnn_rows_job plain;
+
+    picobnn_rows_choose_phase(&plain, job);
+    picobnn_rows_mve_add(&plain);
+}
+
 #if !defined(__ARM_FEATURE_MVE)
 
 /* Adds the words of one weight in four groups to their counters, from plane 1 on. */

@@ -24,6 +24,9 @@ extern "C" {
 /* The adder of picobnn_rows_filters. Carries: 4 words for every 8 rows, for 4 rests, and 9 more. */
 void picobnn_rows_mve_add(const picobnn_rows_job *job);
 
+/* The same for weights of any two values; see picobnn_rows_general_add. */
+void picobnn_rows_mve_general_add(const picobnn_rows_job *job);
+
 /* The vectors of a job, at least one: groups beyond a multiple of four are left alone. Assembly on
  * cores with vectors, C elsewhere. */
 void picobnn_rows_mve_vectors(const picobnn_rows_job *job);

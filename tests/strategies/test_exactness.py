@@ -23,7 +23,7 @@ from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.project import project_facts
 from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.targets import InstructionSet, Target, find_core, load_board
-from picobnn.codegen.vocabulary import PoolStage
+from picobnn.codegen.vocabulary import PoolStage, WeightDomain
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
@@ -53,13 +53,16 @@ def dense_classes(strategy: str) -> list[LayerClass]:
 ON_BYTES, ON_BITS = (Padding.NONE, Padding.ZERO), tuple(Padding)
 DIRECT = conv_classes("direct", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3))
 XNOR = conv_classes("xnor", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("xnor")
+SIGNS = conv_classes("rows", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("rows")
+ROWS = SIGNS + [dataclasses.replace(each, domain=WeightDomain(3, -1)) for each in SIGNS]
 GENERAL = [dataclasses.replace(each, strategy="xnor_general") for each in XNOR]
 CLASSES = {
     "direct": DIRECT + with_sums(DIRECT),
     "subset": conv_classes("subset", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3)),
     "xnor": XNOR + with_sums(XNOR),
     "xnor_general": GENERAL + with_sums(GENERAL),
-    "rows": conv_classes("rows", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("rows"),
+    "rows": ROWS,
+    "rows_mve": [dataclasses.replace(each, strategy="rows_mve") for each in ROWS],
     "planes": conv_classes("planes", Kind.CONV, ON_BITS, (1, 2)),
     "slice": conv_classes("slice", Kind.DEPTHWISE, ON_BITS, (1, 2, 3)),
     "planes_paired": conv_classes("planes_paired", Kind.CONV, ON_BITS, (1, 2)),
@@ -75,6 +78,7 @@ NEEDS = {
     "planes_sparse": (InstructionSet.V7M, InstructionSet.MVE),
     "planes_coded": (InstructionSet.V7M, InstructionSet.MVE),
     "planes_mve": (InstructionSet.MVE,),
+    "rows_mve": (InstructionSet.MVE,),
 }
 """Instruction sets of the strategies that do not run on all."""
 
@@ -110,7 +114,7 @@ def test_two_hundred_layers_equal_the_reference_on_the_host() -> None:
     seen = met(fans)
     assert sum(seen.values()) >= 200
     for strategy in {each.strategy for each in all_classes(M4)}:
-        for field in ("kind", "padding", "stride", "pool", "has_tail", "has_sums"):
+        for field in ("kind", "padding", "stride", "pool", "has_tail", "has_sums", "domain"):
             wanted = {getattr(each, field) for each in CLASSES[strategy]}
             assert {getattr(each, field) for each in seen if each.strategy == strategy} == wanted, (strategy, field)
     assert_host_equals(fans, 3, sanitize="undefined")

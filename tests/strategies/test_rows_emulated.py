@@ -20,7 +20,7 @@ from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
 from tests.support.firmware import build_project, needs_emulator
-from tests.support.rows_layers import CONVOLUTIONS, EXTREMES, chain, chain_images, forced_rows
+from tests.support.rows_layers import CONVOLUTIONS, EXTREMES, Layer, chain, chain_images, forced_rows, in_domains
 
 BOARDS = (
     pytest.param("mps2-an386", id="m4"),
@@ -33,9 +33,16 @@ BOARDS = (
 
 @needs_emulator
 @pytest.mark.qemu
+@pytest.mark.parametrize(
+    "layers",
+    [
+        pytest.param(CONVOLUTIONS + EXTREMES, id="plain"),
+        pytest.param(in_domains((*CONVOLUTIONS, *EXTREMES[-4:])), id="two-values"),
+    ],
+)
 @pytest.mark.parametrize("board_id", BOARDS)
-def test_every_shape_class_equals_the_reference(board_id: str, tmp_path: Path) -> None:
-    program, board = chain(CONVOLUTIONS + EXTREMES, Shape(9, 10, 37)), load_board(board_id)
+def test_every_shape_class_equals_the_reference(board_id: str, layers: tuple[Layer, ...], tmp_path: Path) -> None:
+    program, board = chain(layers, Shape(9, 10, 37)), load_board(board_id)
     plan = make_plan(program, board.target, forced=forced_rows(program))
     built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     images = chain_images(program, 6)

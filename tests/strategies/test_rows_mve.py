@@ -18,13 +18,13 @@ from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import CORES, InstructionSet, find_core, load_board
-from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, Window
+from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, WeightDomain, Window
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
 from tests.support.firmware import build_project, needs_emulator
-from tests.support.rows_layers import ALL_ONES, MINUS, ZERO, Layer, chain, chain_images
+from tests.support.rows_layers import ALL_ONES, MINUS, ZERO, Layer, chain, chain_images, in_domains
 from tests.support.small_programs import HALVING_POOL, SAME_3X3, input_conv2d
 
 M55 = find_core("m55")
@@ -61,6 +61,7 @@ def assert_c_equals_reference(programs: list[Program]) -> None:
 
 def test_every_shape_class() -> None:
     programs = [chain((layer,), Shape(5, 6, 37), index) for index, layer in enumerate(LAYERS)]
+    programs += [chain(in_domains(LAYERS, first), Shape(6, 7, 33)) for first in (0, 6)]
     assert_c_equals_reference([*programs, chain(LAYERS, Shape(6, 7, 33))])
 
 
@@ -90,10 +91,14 @@ def test_random_layers(seed: int) -> None:
 
 @needs_emulator
 @pytest.mark.qemu
-@pytest.mark.parametrize("case", ["classes", pytest.param("counts", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("case", ["classes", "two values", pytest.param("counts", marks=pytest.mark.slow)])
 def test_the_assembly_equals_the_reference(case: str, tmp_path: Path) -> None:
     board = load_board("mps3-an547")
-    programs = [chain(LAYERS, Shape(6, 7, 33))] if case == "classes" else counts_of_rows()
+    programs = counts_of_rows()
+    if case == "classes":
+        programs = [chain(LAYERS, Shape(6, 7, 33))]
+    if case == "two values":
+        programs = [chain(in_domains(LAYERS), Shape(6, 7, 33))]
     for number, program in enumerate(programs):
         plan = make_plan(program, board.target, forced=forced(program))
         folder = tmp_path / str(number)
@@ -115,6 +120,16 @@ def test_what_it_refuses() -> None:
     assert ROWS_MVE.accepts(narrow.steps[1], narrow, M55) == Refusal("96 output channels do not fill a vector of 128")
     first = input_conv2d()
     assert ROWS_MVE.accepts(first.steps[0], first, M55) == ROWS.accepts(first.steps[0], first, M55)
+
+
+def test_tables_of_two_values() -> None:
+    """Ratio and fraction stand in front of the rows."""
+    program = chain((Layer(140, SAME_3X3, ZERO, domain=WeightDomain(3, -1)),), Shape(5, 5, 7))
+    mine = {table.role: table.values for table in ROWS_MVE.tables(program.steps[1], program, M55)}
+    assert mine["weights"][:2].tolist() == [2**32 - 1, 2]
+    pointers = dict(ROWS_MVE.view(program.steps[1], program, M55, "x", dict.fromkeys(mine, "t")).pointers)
+    assert pointers["filters.add"] == "picobnn_rows_mve_general_add"
+    assert pointers["filters.weights"] == "t + 2"
 
 
 def test_tables_and_scratch() -> None:

@@ -18,12 +18,26 @@ from picobnn.codegen.plan import Buffer, Kernels, Layout, Optimize, Plan, Planne
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
 from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import Target
-from picobnn.codegen.vocabulary import ElementKind, PadMode, Pool, PoolStage, Scale, Shape, Threshold, Window
+from picobnn.codegen.vocabulary import (
+    PLUS_MINUS_ONE,
+    ElementKind,
+    PadMode,
+    Pool,
+    PoolStage,
+    Scale,
+    Shape,
+    Threshold,
+    WeightDomain,
+    Window,
+)
 from picobnn.sim.reference import StepOutput, run_step
 from tests.support.planes_layers import input_layer, threshold, weights_of
 
 ZERO_POINT = 77
 ALIGNMENT = 8
+FILLS_A_VECTOR = 128
+"""Output channels that rows_mve needs."""
+
 TRIES = 50
 POOLS = (Window(2, 2, 2, 2), Window(2, 2, 2, 2), Window(3, 3, 2, 2, 1, 1, 1, 1), Window(2, 1, 1, 3))
 
@@ -56,6 +70,7 @@ class LayerClass:
     pool: PoolStage | None = None
     has_tail: bool = False
     has_sums: bool = False
+    domain: WeightDomain = PLUS_MINUS_ONE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +109,7 @@ def class_of(program: Program, wanted: LayerClass) -> LayerClass:
     has_sums = isinstance(step.epilogue, Scale)
     if isinstance(step, BinaryDenseStep):
         has_tail = step.weights[0].size % 32 != 0 or len(step.weights) % 32 != 0
-        return LayerClass(wanted.strategy, Kind.DENSE, has_tail=has_tail, has_sums=has_sums)
+        return LayerClass(wanted.strategy, Kind.DENSE, has_tail=has_tail, has_sums=has_sums, domain=step.domain)
     shape, window = program.tensors[step.input].shape, step.window
     rows, columns = window.output_size(shape.height, shape.width)
     counts = [len(step.weights), rows * columns]
@@ -111,19 +126,21 @@ def class_of(program: Program, wanted: LayerClass) -> LayerClass:
         None if step.pool is None else step.pool.stage,
         any(count % 32 for count in counts),
         has_sums,
+        step.domain if isinstance(step, BinaryConv2dStep) else PLUS_MINUS_ONE,
     )
 
 
 def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int) -> tuple[Step, Shape] | None:
     """None where no layer of the class reads ``shape``."""
-    outputs = int(rng.choice([1, 5, 31, 33, 40, 70] if wanted.has_tail else [32, 32, 64, 96]))
-    name, output = f"layer{index}", index + 1
+    counts = [1, 5, 31, 33, 40, 70] if wanted.has_tail else [32, 32, 64, 96]
+    outputs = int(rng.choice(counts)) + (FILLS_A_VECTOR if wanted.strategy == "rows_mve" else 0)
+    name, output, largest = f"layer{index}", index + 1, max(abs(value) for value in wanted.domain.values)
     if wanted.kind is Kind.DENSE:
         if shape.elements % 32 and not wanted.has_tail:
             return None
         weights = weights_of(rng, outputs, Window(shape.height, shape.width), shape.channels)
-        epilogue = _epilogue(rng, wanted, outputs, weights[0].size)
-        return BinaryDenseStep(name, name, 1, output, weights, epilogue), Shape(1, 1, outputs)
+        epilogue = _epilogue(rng, wanted, outputs, largest * weights[0].size)
+        return BinaryDenseStep(name, name, 1, output, weights, epilogue, wanted.domain), Shape(1, 1, outputs)
     found = _geometry(rng, wanted, shape)
     if found is None:
         return None
@@ -136,8 +153,8 @@ def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int
         epilogue = _epilogue(rng, wanted, outputs, 255 * weights[0].size)
         return InputConv2dStep(name, name, 0, output, weights, window, pool, epilogue), Shape(rows, columns, outputs)
     mode = PadMode.ZERO if wanted.padding is Padding.ZERO else PadMode.MINUS_ONE
-    epilogue = _epilogue(rng, wanted, outputs, weights[0].size)
-    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue, groups=groups)
+    epilogue = _epilogue(rng, wanted, outputs, largest * weights[0].size)
+    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue, wanted.domain, groups)
     return conv, Shape(rows, columns, outputs)
 
 

@@ -6,6 +6,7 @@ All bits are 0 for an image of 0, all 1 for one of 255, and mixed for noise.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
 from picobnn.codegen.vocabulary import (
+    PLUS_MINUS_ONE,
     BitArray,
     ElementKind,
     PadMode,
@@ -21,6 +23,7 @@ from picobnn.codegen.vocabulary import (
     Scale,
     Shape,
     Threshold,
+    WeightDomain,
     Window,
 )
 from tests.support.small_programs import HALVING_POOL, SAME_3X3
@@ -39,6 +42,7 @@ class Layer:
     mode: PadMode = MINUS
     pool: Pool | None = None
     threshold: int = NEAR
+    domain: WeightDomain = PLUS_MINUS_ONE
 
 
 CONVOLUTIONS = (
@@ -70,6 +74,29 @@ EXTREMES = (
 """Maps of ones and of zeros in between; dense layers over maps with tails and over words."""
 
 
+DOMAINS = (
+    WeightDomain(0, 0),
+    WeightDomain(3, -1),
+    WeightDomain(1, -2),
+    WeightDomain(2, 3),
+    WeightDomain(4, -5),
+    WeightDomain(3, 0),
+    WeightDomain(2, -2),
+    WeightDomain(0, -3),
+    WeightDomain(3, 6),
+    WeightDomain(4, -12),
+    WeightDomain(15, 0),
+)
+"""One phase to eight; ratios with factors of 2; clear weights below, at and above 0; -2 and +2, which are plain."""
+
+
+def in_domains(layers: tuple[Layer, ...], first: int = 0) -> tuple[Layer, ...]:
+    """The layers with one domain each, from DOMAINS[first] on."""
+    return tuple(
+        dataclasses.replace(layer, domain=DOMAINS[(first + index) % len(DOMAINS)]) for index, layer in enumerate(layers)
+    )
+
+
 def chain(layers: tuple[Layer, ...], shape: Shape, seed: int = 0) -> Program:
     """The layers one behind the other, reading bits of ``shape``."""
     rng = np.random.default_rng(seed)
@@ -83,13 +110,19 @@ def chain(layers: tuple[Layer, ...], shape: Shape, seed: int = 0) -> Program:
         name = f"layer{index}"
         if layer.window is None:
             taps = _weights(rng, (layer.outputs, shape.height, shape.width, shape.channels))
-            steps.append(BinaryDenseStep(name, name, index, index + 1, taps, _threshold(rng, taps, layer)))
+            steps.append(
+                BinaryDenseStep(name, name, index, index + 1, taps, _threshold(rng, taps, layer), layer.domain)
+            )
             shape = Shape(1, 1, layer.outputs)
         else:
             window = layer.window
             taps = _weights(rng, (layer.outputs, window.height, window.width, shape.channels))
             ending = _threshold(rng, taps, layer)
-            steps.append(BinaryConv2dStep(name, name, index, index + 1, taps, window, layer.mode, layer.pool, ending))
+            steps.append(
+                BinaryConv2dStep(
+                    name, name, index, index + 1, taps, window, layer.mode, layer.pool, ending, layer.domain
+                )
+            )
             rows, columns = window.output_size(shape.height, shape.width)
             if layer.pool is not None:
                 rows, columns = layer.pool.window.output_size(rows, columns)
@@ -124,8 +157,11 @@ def _weights(rng: np.random.Generator, extent: tuple[int, ...]) -> BitArray:
 
 def _threshold(rng: np.random.Generator, taps: BitArray, layer: Layer) -> Threshold:
     """Near 0, some at and beyond the ends."""
-    reach = int(taps[0].size)
-    near = rng.integers(-int(reach**0.5) - 1, int(reach**0.5) + 2, layer.outputs)
+    clear, set_ = np.abs(layer.domain.values)
+    ones = taps.reshape(len(taps), -1).mean(axis=1)
+    reach = int(taps[0].size * (ones * set_ + (1 - ones) * clear).max())
+    spread = (taps[0].size * (ones * set_**2 + (1 - ones) * clear**2).mean()) ** 0.5
+    near = rng.integers(-int(spread) - 1, int(spread) + 2, layer.outputs)
     ends = rng.choice([-reach - 1, -reach, -reach + 1, reach - 1, reach, reach + 1, 2**31 - 1], layer.outputs)
     thresholds = np.where(rng.random(layer.outputs) < 0.1, ends, near)
     if layer.threshold != NEAR:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,6 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
 
     started = time.perf_counter()
     dense = run.require(run.dense_checkpoint, "train")
-    write_config(run, config)
-    forget_behind_prune(run)
     dataset = load_data(config)
     network = restore_model(read_checkpoint(dense), where=str(dense))
     options = FitOptions(
@@ -85,7 +84,13 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         threads=training_threads(config, network, config.train.batch_size),
         show_progress=show_progress,
     )
-    work = _Work(config, network, pruning.training_on(dataset, options), pruning.retrain_with(dataset, options))
+
+    def begin() -> None:
+        """A goal that is refused leaves the run as it was."""
+        write_config(run, config)
+        forget_behind_prune(run)
+
+    work = _Work(config, network, begin, pruning.training_on(dataset, options), pruning.retrain_with(dataset, options))
     small, report, goal = work.prune(dataset.train.images)
     write_checkpoint(checkpoint_of(small, {"pruning": report.as_dict()}), run.pruned_checkpoint)
     outcome = PruneOutcome(
@@ -109,10 +114,11 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
-    """One call's network and what it is trained with."""
+    """One call's network and what it is trained with. ``begin``: called before anything is trained."""
 
     config: Config
     network: Network
+    begin: Callable[[], None]
     training: Training
     retrain: Retrain
 
@@ -127,6 +133,7 @@ class _Work:
         aim = aim_of(self.config, gauge)
         if aim is not None:
             return self._reach(entry, aim, gauge)
+        self.begin()
         method = entry.make(section.seed, section.rate)
         if entry.ranks:
             settings = PruningSettings(section.rate, section.rounds, Scope.LAYER)
@@ -153,6 +160,7 @@ class _Work:
             return gauge.predicted(sketch(entry, self.network, setting, self.training, seed))
 
         def run(setting: int) -> tuple[tuple[Network, PruningReport], float]:
+            self.begin()
             small, report = self._run(entry, dial, setting)
             return (small, report), dial.removed(report) if gauge is None else gauge.figure(small)
 

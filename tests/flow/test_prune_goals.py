@@ -101,11 +101,12 @@ def test_a_cycles_goal_is_met_by_the_estimate(run: RunDirectory, capsys: pytest.
 def test_impossible_goals_are_refused_with_the_nearest(
     run: RunDirectory, arguments: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = {path: path.read_bytes() for path in run.path.iterdir()}
     code, found = prune(capsys, run, *arguments)
     assert code == 2
     assert found["error"]["id"] == "E_PRUNING"
     assert part in found["error"]["what"]
-    assert not run.pruned_checkpoint.exists()
+    assert {path: path.read_bytes() for path in run.path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -167,12 +167,20 @@ def test_every_method_runs_without_a_goal(
 
 @pytest.mark.slow
 @needs_firmware
-@pytest.mark.parametrize("method", [each for each in PruneMethod if each is not PruneMethod.BINARY_L2])
-@pytest.mark.parametrize("goal", ["flash", "cycles"])
+@pytest.mark.parametrize(
+    ("method", "goal"),
+    [
+        (method, goal)
+        for method in PruneMethod
+        for goal in ("flash", "cycles")
+        if method is not PruneMethod.BINARY_L2 and (method, goal) != (PruneMethod.DOMAIN, "cycles")
+    ],
+)
 def test_every_method_reaches_a_goal_within_five_per_cent(
     run: RunDirectory, method: PruneMethod, goal: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Under ``auto`` and ``speed``, where the ones of ``domain`` cost time and flash."""
+    """Under ``auto`` and ``speed``, where the ones of ``domain`` take flash. They take no cycles here: maps of 4x4 are
+    too small for the kernels that skip zeros."""
     settings = ["--set", "target.kernels=auto", "--set", "target.optimize=speed", "--set", "prune.epochs=6"]
     option = "--target-flash" if goal == "flash" else "--target-cycles"
     prefix = "" if goal == "flash" else "m4="

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import os
 import shutil
 import tempfile
 import zlib
@@ -117,6 +118,8 @@ def link_plan(plan: Plan, board: Board) -> tuple[BuiltFirmware, LinkMap]:
         if not path.is_file() or path.read_bytes() != source.text.encode():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(source.text.encode())
+    # Objects depend on the Makefile for its flags, which are the board's; only its lists of files differ here.
+    os.utime(folder / "Makefile", (0, 0))
     built = build_firmware(folder)
     return built, read_map(built.map)
 

@@ -58,12 +58,12 @@ class PlanesMveStrategy:
         return RUNTIME_FILES
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
+        if isinstance(step, BinaryConv2dStep) and target.isa is not InstructionSet.MVE:
+            return Refusal("the core has no vectors")
         refusal = refuse_gather(step, program, target)
         if refusal is not None:
             return refusal
         assert isinstance(step, BinaryConv2dStep)
-        if target.isa is not InstructionSet.MVE:
-            return Refusal("the core has no vectors")
         if step.domain != PLUS_MINUS_ONE:
             return Refusal("only weights of -1 and +1 are selected as lists")
         if is_ternary(step):

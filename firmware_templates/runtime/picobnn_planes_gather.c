@@ -20,12 +20,14 @@ static void take_phase(const picobnn_conv2d_shape *shape, const uint32_t *plane,
         uint32_t to = begin;
 
         for (uint32_t from = y * shape->in_width + phase_x; from < end; from += 32u, to += step) {
+            const uint32_t left = begin + map->width - to; /* no word behind the phase is touched */
             uint32_t bits =
                 picobnn_planes_read_bits(plane, picobnn_planes_find_bits((int32_t)from, in_words));
 
             bits &= picobnn_planes_lanes(0, (int32_t)(end - from));
             picobnn_planes_write_bits(phase, to,
-                                      step == 32u ? bits : picobnn_planes_every_second(bits), step);
+                                      step == 32u ? bits : picobnn_planes_every_second(bits),
+                                      left < step ? left : step);
         }
     }
 }

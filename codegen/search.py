@@ -10,8 +10,8 @@ cannot be part of a better one. Pure integers: knows no strategies. Called by ``
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from picobnn.codegen.plan import Layout
@@ -95,7 +95,7 @@ def best_way(
     sizes = code_bytes or {}
     # Sums in lexicographic order keep one best label per layout; limits, or a maximum before a sum, need trade-offs.
     keep_all = bool(limits) or objective[-1] is not Measure.RAM
-    # Labels compare only where the same code is there already: what comes next then costs both the same.
+    # A label stands for the ways to a layout with the same code: what comes next costs them the same.
     front: dict[tuple[Layout, Code], list[_Label]] = {(start, NO_CODE): [_Label((0, 0, 0), NO_CODE, 0, None)]}
     for stage in stages:
         reached: dict[tuple[Layout, Code], list[_Label]] = {}
@@ -107,7 +107,7 @@ def best_way(
                     extended = _extend(label, stage, layout, choice, sizes)
                     if _is_within(extended.totals, limits):
                         reached.setdefault((option.writes, extended.code), []).append(extended)
-        front = {state: _reduced(labels, objective, keep_all=keep_all) for state, labels in reached.items()}
+        front = _reduced(reached, objective, sizes, keep_all=keep_all)
     ends = [label for labels in front.values() for label in labels]
     if not ends:
         return None
@@ -143,24 +143,59 @@ def _rank(totals: Totals, objective: Sequence[Measure]) -> tuple[int, ...]:
     return tuple(totals[measure] for measure in objective)
 
 
-def _reduced(labels: Iterable[_Label], objective: Sequence[Measure], *, keep_all: bool) -> list[_Label]:
-    """Without the labels that another one is at least as good as: in all measures, or in their order."""
-    ordered = sorted(labels, key=lambda label: _rank(label.totals, objective))
-    if not keep_all:
-        return ordered[:1]
-    kept: list[_Label] = []
-    # Of what is kept: (second, third) measure pairs that no other pair is at most; second ascends, third descends.
-    seconds: list[int] = []
-    thirds: list[int] = []
-    for label in ordered:
-        _, second, third = _rank(label.totals, objective)
-        place = bisect_right(seconds, second)
-        if place and thirds[place - 1] <= third:
-            continue
-        kept.append(label)
-        first = bisect_left(seconds, second)
-        last = first
-        while last < len(seconds) and thirds[last] >= third:
+@dataclass(frozen=True, slots=True)
+class _Stairs:
+    """Pairs of flash and arena bytes that no other pair is at most: flash ascends, the arena descends."""
+
+    flash: list[int] = field(default_factory=list)
+    ram: list[int] = field(default_factory=list)
+
+    def covers(self, flash: int, ram: int) -> bool:
+        """Whether one of the pairs is at most this one."""
+        place = bisect_right(self.flash, flash)
+        return place > 0 and self.ram[place - 1] <= ram
+
+    def add(self, flash: int, ram: int) -> None:
+        first = last = bisect_left(self.flash, flash)
+        while last < len(self.flash) and self.ram[last] >= ram:
             last += 1
-        seconds[first:last], thirds[first:last] = [second], [third]
+        self.flash[first:last], self.ram[first:last] = [flash], [ram]
+
+
+def _reduced(
+    reached: Mapping[tuple[Layout, Code], Sequence[_Label]],
+    objective: Sequence[Measure],
+    sizes: Mapping[str, int],
+    *,
+    keep_all: bool,
+) -> dict[tuple[Layout, Code], list[_Label]]:
+    """Without the labels that another one is at least as good as: in all measures, or in their order.
+
+    A label of other code counts as if it brought whatever it lacks beside this one: what comes next can cost it that
+    much more, and no more.
+    """
+    order = tuple(Measure) if keep_all else tuple(objective)
+    labels = [(state, label) for state, found in reached.items() for label in found]
+    labels.sort(key=lambda pair: _rank(pair[1].totals, order))
+    kept: dict[tuple[Layout, Code], list[_Label]] = {}
+    stairs: dict[Layout, dict[Code, _Stairs]] = {}
+    lacking: dict[tuple[Code, Code], int] = {}
+
+    def is_beaten(layout: Layout, code: Code, label: _Label) -> bool:
+        cycles, flash, ram = label.totals
+        for other, steps in stairs.get(layout, {}).items():
+            if (other, code) not in lacking:
+                lacking[other, code] = sum(sizes.get(unit, 0) for unit in code - other)
+            left = flash - lacking[other, code]
+            if keep_all:
+                if steps.covers(left, ram):  # those before this label take no more cycles
+                    return True
+            elif _rank(kept[layout, other][0].totals, order) <= _rank((cycles, left, ram), order):
+                return True
+        return False
+
+    for (layout, code), label in labels:
+        if not is_beaten(layout, code, label):
+            kept.setdefault((layout, code), []).append(label)
+            stairs.setdefault(layout, {}).setdefault(code, _Stairs()).add(*label.totals[1:])
     return kept

@@ -161,7 +161,7 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
 
 
 def linked_code(plan: Plan, link_map: LinkMap) -> dict[str, int]:
-    """As in :class:`RunFigures`."""
+    """As in :class:`RunFigures`; units that are empty on the core have 0 bytes: left out, they would be unknown."""
     target, steps = find_core(plan.core), zip(plan.steps, plan.program.steps, strict=True)
     units = transpose_units().union(*(code_units(find_strategy(step.strategy), target) for step in plan.steps))
     code = {unit: link_map.flash_bytes(lambda part, unit=unit: part.stem == unit) for unit in units - {MODEL}}
@@ -169,7 +169,7 @@ def linked_code(plan: Plan, link_map: LinkMap) -> dict[str, int]:
         table_bytes(find_strategy(planned.strategy).tables(step, plan.program, target)) for planned, step in steps
     )
     code[MODEL] = model_memory(link_map, PREFIX).flash_bytes - sum(code.values()) - tables
-    return {unit: size for unit, size in code.items() if size}
+    return code
 
 
 def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equal: bool) -> StepFigures:

@@ -27,13 +27,15 @@ from picobnn.codegen.vocabulary import ElementKind, PadMode, Shape, Threshold, W
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.cycles import build_plugin, layer_costs, plugin_argument, read_counts
-from tests.strategies.test_exactness import all_classes
-from tests.support.fans import ZERO_POINT, Fan, draw_fans, plan_fan
+from tests.strategies.test_exactness import NEEDS, all_classes
+from tests.support.fans import ZERO_POINT, Fan, make_fan, plan_fan
 from tests.support.firmware import build_project, needs_emulator
 from tests.support.planes_layers import input_layer, layer, threshold
 from tests.support.small_programs import SAME_3X3
 
 SHAPE = Shape(8, 8, 64)
+CONTROL = "rows"
+PER_STRATEGY = 3
 CORES = (
     pytest.param("m4", "mps2-an386", id="m4"),
     pytest.param("m0plus", "mps2-an385-v6m", id="m0plus", marks=pytest.mark.slow),
@@ -43,13 +45,17 @@ CORES = (
 )
 
 
-def graded(fan: Fan) -> Fan:
-    """The fan with a first layer whose channel c is set where a pixel's value is above c; all image channels count."""
+def graded(fan: Fan, *, every_second_first: bool = False) -> Fan:
+    """The fan with a first layer whose channel c is set where a pixel's value is above c; all image channels count.
+    ``every_second_first``: values up to half the channels set channels of even number only."""
     program = fan.plan.program
     first, image = program.steps[0], program.tensors[0].shape
     assert isinstance(first, InputConv2dStep)
     channels = program.tensors[1].shape.channels
-    levels = (np.arange(channels) + 1 - program.input_zero_point) * image.channels
+    order = np.arange(channels)
+    if every_second_first:
+        order = np.where(order % 2, (channels + order) // 2, order // 2)
+    levels = (order + 1 - program.input_zero_point) * image.channels
     threshold = Threshold(levels.astype(np.int32), np.zeros(channels, np.uint8))
     weights = np.ones((channels, 1, 1, image.channels), np.uint8)
     step = dataclasses.replace(first, weights=weights, epilogue=threshold, window=Window(1, 1))
@@ -63,11 +69,11 @@ def image_of(program: Program, set_channels: npt.NDArray[np.int64]) -> npt.NDArr
 
 
 def adversarial(program: Program) -> list[npt.NDArray[np.uint8]]:
-    """No bit set, all, a chess board, and noise."""
+    """No bit set, all, a chess board of pixels, half the channels of each pixel, and noise."""
     shape = program.tensors[1].shape
     y, x = np.indices((shape.height, shape.width))
     noise = np.random.default_rng(1).integers(0, 256, (shape.height, shape.width, program.input.shape.channels))
-    maps = (0 * y, 0 * y + shape.channels, (y + x) % 2 * shape.channels)
+    maps = (0 * y, 0 * y + 255, (y + x) % 2 * 255, 0 * y + shape.channels // 2)
     return [*(image_of(program, each) for each in maps), noise.astype(np.uint8)]
 
 
@@ -90,19 +96,39 @@ def modelled(fan: Fan, board_id: str, core: str, images: list[npt.NDArray[np.uin
     return found
 
 
+def independent_names(target: Target) -> set[str]:
+    """Of the registry; which strategies the core does not run is listed, not asked of them."""
+    return {
+        s.name for s in STRATEGIES if s.input_independent and target.isa in NEEDS.get(s.name, tuple(InstructionSet))
+    }
+
+
+def varied_fan(target: Target) -> Fan:
+    """A few layers of every strategy that is input-independent, and of one that is not: the control."""
+    rng, wanted = np.random.default_rng(7), []
+    for name in (*sorted(independent_names(target)), CONTROL):
+        classes = [each for each in all_classes(target) if each.strategy == name]
+        wanted += [classes[index] for index in rng.permutation(len(classes))[:PER_STRATEGY]]
+    return make_fan(rng, SHAPE, wanted, len(wanted), target)
+
+
 @needs_emulator
 @pytest.mark.qemu
-@pytest.mark.parametrize(("core", "board_id"), CORES)
+@pytest.mark.parametrize(
+    ("core", "board_id"),
+    [*CORES, pytest.param("m55", "mps3-an547", id="m55", marks=pytest.mark.slow)],
+)
 def test_input_independent_kernels_take_the_same_cycles_for_every_input(
     core: str, board_id: str, tmp_path: Path
 ) -> None:
     target = find_core(core)
-    classes = [each for each in all_classes(target) if find_strategy(each.strategy).input_independent]
-    names = {each.strategy for each in classes}
-    assert names == {s.name for s in STRATEGIES if s.input_independent and s.name in names}
-    fan = graded(draw_fans(np.random.default_rng(7), 24, 24, classes, target)[0])
+    fan = graded(varied_fan(target), every_second_first=True)
+    names = [planned.strategy for planned in fan.plan.steps]
+    assert set(names) == {*independent_names(target), CONTROL}
     runs = modelled(fan, board_id, core, adversarial(fan.plan.program), tmp_path)
-    assert all(run == runs[0] for run in runs)
+    for index, name in enumerate(names):
+        cycles = {run[index] for run in runs}
+        assert (len(cycles) == 1) == (name != CONTROL), (name, fan.classes[index - 1] if index else None, cycles)
 
 
 def worst_image(program: Program, index: int) -> npt.NDArray[np.uint8]:

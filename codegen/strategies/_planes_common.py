@@ -59,7 +59,7 @@ class MapCounts:
     """What a convolution's map means for the kernel. ``compares``: classes met, over all blocks, or 0 with one.
 
     Terms before the filters: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
-    piece. Terms around them: ``phase``, ``pooled``: rows split and pooled.
+    piece. Terms around them: ``phase``, ``pooled``: rows split and pooled, or steps on words that take about as long.
     """
 
     blocks: int
@@ -78,19 +78,42 @@ def map_counts(step: BinaryConv2dStep, program: Program) -> MapCounts:
     classes = tap_classes(step, shape)
     kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
     compares = sum(len(np.unique(kinds[first : first + 32])) for first in range(0, len(kinds), 32))
-    phased = window.stride_y * window.stride_x > 1
-    pool, output = pool_window(step), program.tensors[step.output].shape
-    pooled = 0 if pool is None else len(step.weights) * output.height * pool.height * pool.width
     gathered = (
         CostTerm.always("tap", blocks * taps),
         CostTerm.always("word", blocks * taps * shape.channels),
         CostTerm.always("piece", pieces * taps * shape.channels),
     )
     around = (
-        CostTerm.always("phase", shape.channels * shape.height * window.stride_x * phased),
-        CostTerm.always("pooled", pooled),
+        CostTerm.always("phase", _split(step, shape)),
+        CostTerm.always("pooled", _pooled(step, columns, program.tensors[step.output].shape)),
     )
     return MapCounts(blocks, compares if len(classes.inside) > 1 else 0, gathered, around)
+
+
+def _split(step: BinaryConv2dStep, shape: Shape) -> int:
+    """Rows split into phases; where rows do not cross words, words, each once more per halving of rows below 16."""
+    stride_y, stride_x = step.window.stride_y, step.window.stride_x
+    if stride_y == stride_x == 2 and _divides_word(shape.width):
+        halvings = max(0, 5 - shape.width.bit_length())
+        return shape.channels * -(-shape.height * shape.width // 32) * (1 + halvings)
+    return shape.channels * shape.height * stride_x if stride_y * stride_x > 1 else 0
+
+
+def _pooled(step: BinaryConv2dStep, columns: int, output: Shape) -> int:
+    """Rows pooled; where rows do not cross words, two per byte written. ``columns``: width of the map pooled."""
+    pool, filters = pool_window(step), len(step.weights)
+    if pool is None:
+        return 0
+    is_halved = (pool.height, pool.width, pool.stride_y, pool.stride_x) == (2, 2, 2, 2)
+    is_whole = pool.pad_top == pool.pad_left == 0 and 2 * output.width == columns
+    if is_halved and is_whole and _divides_word(columns):
+        return 2 * filters * -(-output.height * output.width // 8)
+    return filters * output.height * pool.height * pool.width
+
+
+def _divides_word(width: int) -> bool:
+    """Whether rows do not cross words."""
+    return width > 1 and 32 % width == 0
 
 
 def pool_window(step: BinaryConv2dStep) -> Window | None:

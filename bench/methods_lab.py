@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``bench/methods.py`` trains: networks of one seed, each kept on disk so that what builds on it finds it.
+
+Every network has the same history: ``start`` epochs from random weights, then ``after`` epochs at a smaller rate in
+which a method does its work. ``dense`` and the narrower networks have both as well, with nothing removed in the second.
+Methods that delete by a rule share these epochs between their own schedule and a last retraining of what is left.
+Precision and memory format are fixed: what is fastest here would make figures depend on the machine's load.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
+from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.fit import FitOptions, fit, seed_everything
+from picobnn.trainer.models import Network, build_model
+from picobnn.trainer.pruning import Quota, Scope, Training, find_filters, make_quota, training_on
+from picobnn.trainer.step import MemoryFormat, Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Epochs, batch and peak learning rates. ``gate`` and ``layer``: epochs per layer of a layer-wise schedule's two
+    phases; ``final``: of the retraining behind a deletion. ``epoch_minutes``: CPU minutes of one epoch, a first guess
+    that the rows already there replace."""
+
+    dataset: str
+    widths: tuple[int, ...]
+    start: int
+    after: int
+    gate: int
+    layer: int
+    final: int
+    batch: int
+    epoch_minutes: float
+    start_rate: float = 1.5e-2
+    after_rate: float = 1e-2
+
+    def as_dict(self) -> dict[str, Any]:
+        """What rows of one results file must agree in."""
+        values = asdict(self)
+        del values["epoch_minutes"]
+        return {**values, "widths": list(self.widths)}
+
+
+RECIPES = {
+    "fmnist_cnn": Recipe("fmnist", (32, 64, 128), 8, 6, 1, 1, 3, 128, 1.0),  # 7.51 M MACs
+    "digits_cnn": Recipe("digits", (8, 16, 16), 2, 2, 1, 1, 1, 64, 0.02),  # for tests
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One setting of one method. ``train`` gives the network of a seed; ``effort``: its cost in epochs of the dense
+    network, estimated, without what it builds on."""
+
+    method: str
+    setting: str
+    effort: float
+    train: Callable[[Lab, int], Network] = field(compare=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.method, self.setting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A network and what its training took, that of what it builds on only where it was missing."""
+
+    network: Network
+    seconds: float
+    cpu_seconds: float
+
+
+class Lab:
+    """Networks of one model and recipe. ``keep``: folder of the networks that are made."""
+
+    def __init__(self, model: str, recipe: Recipe, keep: Path, *, threads: int = 2) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.dataset: Dataset = load_dataset(recipe.dataset)
+        self._threads = threads
+        self._keep = keep
+        torch.set_num_threads(threads)
+
+    def options(self, seed: int, epochs: int | None = None, rate: float | None = None) -> FitOptions:
+        """Of the second part of a training, unless told otherwise."""
+        return FitOptions(
+            epochs=self.recipe.after if epochs is None else epochs,
+            batch_size=self.recipe.batch,
+            learning_rate=self.recipe.after_rate if rate is None else rate,
+            seed=seed,
+            threads=self._threads,
+            precision=Precision.FLOAT32,
+            memory_format=MemoryFormat.CHANNELS_LAST,
+        )
+
+    def training(self, seed: int, epochs: int | None = None, rate: float | None = None) -> Training:
+        """The same with images to score on."""
+        return training_on(self.dataset, self.options(seed, epochs, rate))
+
+    def fresh(self, seed: int, share: float = 1.0) -> Network:
+        """Random weights; ``share``: of the widths, rounded up."""
+        seed_everything(seed)
+        return build_model(self.model, {"widths": [math.ceil(share * width) for width in self.recipe.widths]})
+
+    def start(self, seed: int, share: float = 1.0) -> Network:
+        """The network after the first part."""
+        return self._made(f"start-{share:g}-{seed}", lambda: self._started(seed, share)).network
+
+    def then(self, network: Network, seed: int, epochs: int) -> Network:
+        """``network`` itself, trained on with ``after_rate``."""
+        fit(network, self.dataset, self.options(seed, epochs))
+        return network
+
+    def trained(self, cell: Cell, seed: int) -> Trained:
+        """The network of a cell, trained when it is not there yet."""
+        return self._made(f"{cell.method}-{cell.setting}-{seed}", lambda: cell.train(self, seed))
+
+    def quota(self, rate: float) -> Quota:
+        """``rate`` of all filters, from every layer alike."""
+        widths = _widths(self.fresh(0))
+        return make_quota(widths, widths, rate, Scope.EVEN, 1)
+
+    def counts_of(self, network: Network) -> Quota:
+        """The filters that ``network`` lacks, per layer."""
+        kept = _widths(network)
+        return Quota({name: width - kept[name] for name, width in _widths(self.fresh(0)).items()})
+
+    def _started(self, seed: int, share: float) -> Network:
+        network = self.fresh(seed, share)
+        fit(network, self.dataset, self.options(seed, self.recipe.start, self.recipe.start_rate))
+        return network
+
+    def _made(self, name: str, make: Callable[[], Network]) -> Trained:
+        """From the folder, or made. ``seconds`` has the making of what it builds on in it, where that was not there."""
+        path = self._keep / f"{name}.safetensors"
+        if not path.exists():
+            wall, cpu = time.perf_counter(), time.process_time()
+            network = make().eval()
+            metadata = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_checkpoint(checkpoint_of(network, metadata), path)
+        # A network just made is read back as well: both ways give the same row.
+        kept = read_checkpoint(path)
+        return Trained(restore_model(kept, str(path)), kept.metadata["seconds"], kept.metadata["cpu_seconds"])
+
+
+def _widths(network: Network) -> dict[str, int]:
+    return {group.name: group.filters for group in find_filters(network)}

@@ -7,8 +7,8 @@ because nobody reads what its layers write: outputs and scratch of all layers li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import Enum
 
 import numpy as np
@@ -20,6 +20,7 @@ from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import (
     PLUS_MINUS_ONE,
+    BitArray,
     ElementKind,
     PadMode,
     Pool,
@@ -61,7 +62,8 @@ class Padding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LayerClass:
-    """``stride`` is the larger of both. ``has_tail``: some count that goes into words is no multiple of 32."""
+    """``stride`` is the larger of both. ``has_tail``: some count that goes into words is no multiple of 32.
+    ``is_ternary``: some taps are removed. ``is_grouped``: more than one group, but not depthwise."""
 
     strategy: str
     kind: Kind
@@ -71,6 +73,11 @@ class LayerClass:
     has_tail: bool = False
     has_sums: bool = False
     domain: WeightDomain = PLUS_MINUS_ONE
+    is_ternary: bool = False
+    is_grouped: bool = False
+
+
+FIELDS = tuple(field.name for field in fields(LayerClass) if field.name != "strategy")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,15 +116,18 @@ def class_of(program: Program, wanted: LayerClass) -> LayerClass:
     has_sums = isinstance(step.epilogue, Scale)
     if isinstance(step, BinaryDenseStep):
         has_tail = step.weights[0].size % 32 != 0 or len(step.weights) % 32 != 0
-        return LayerClass(wanted.strategy, Kind.DENSE, has_tail=has_tail, has_sums=has_sums, domain=step.domain)
+        removed = step.kept is not None
+        return LayerClass(wanted.strategy, Kind.DENSE, Padding.NONE, 1, None, has_tail, has_sums, step.domain, removed)
     shape, window = program.tensors[step.input].shape, step.window
     rows, columns = window.output_size(shape.height, shape.width)
     counts = [len(step.weights), rows * columns]
-    kind, mode = Kind.INPUT_CONV, Padding.ZERO
+    kind, mode, domain, is_ternary, is_grouped = Kind.INPUT_CONV, Padding.ZERO, PLUS_MINUS_ONE, False, False
     if isinstance(step, BinaryConv2dStep):
         counts.append(shape.channels)
+        domain, is_ternary = step.domain, step.kept is not None
         is_depthwise = len(step.weights) == step.groups == shape.channels and wanted.kind is Kind.DEPTHWISE
         kind, mode = Kind.DEPTHWISE if is_depthwise else Kind.CONV, Padding[step.pad_mode.name]
+        is_grouped = step.groups > 1 and not is_depthwise
     return LayerClass(
         wanted.strategy,
         kind,
@@ -126,13 +136,15 @@ def class_of(program: Program, wanted: LayerClass) -> LayerClass:
         None if step.pool is None else step.pool.stage,
         any(count % 32 for count in counts),
         has_sums,
-        step.domain if isinstance(step, BinaryConv2dStep) else PLUS_MINUS_ONE,
+        domain,
+        is_ternary,
+        is_grouped,
     )
 
 
 def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int) -> tuple[Step, Shape] | None:
     """None where no layer of the class reads ``shape``."""
-    counts = [1, 5, 31, 33, 40, 70] if wanted.has_tail else [32, 32, 64, 96]
+    counts = [1, 5, 31, 33, 40] if wanted.has_tail else [32, 32, 64]
     outputs = int(rng.choice(counts)) + (FILLS_A_VECTOR if wanted.strategy == "rows_mve" else 0)
     name, output, largest = f"layer{index}", index + 1, max(abs(value) for value in wanted.domain.values)
     if wanted.kind is Kind.DENSE:
@@ -140,7 +152,8 @@ def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int
             return None
         weights = weights_of(rng, outputs, Window(shape.height, shape.width), shape.channels)
         epilogue = _epilogue(rng, wanted, outputs, largest * weights[0].size)
-        return BinaryDenseStep(name, name, 1, output, weights, epilogue, wanted.domain), Shape(1, 1, outputs)
+        kept = _kept(rng, wanted, weights)
+        return BinaryDenseStep(name, name, 1, output, weights, epilogue, wanted.domain, kept), Shape(1, 1, outputs)
     found = _geometry(rng, wanted, shape)
     if found is None:
         return None
@@ -148,14 +161,32 @@ def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int
     groups = 1
     if wanted.kind is Kind.DEPTHWISE:
         outputs = groups = shape.channels
+    elif wanted.is_grouped:
+        divisors = [count for count in range(2, shape.channels) if shape.channels % count == 0]
+        if not divisors:
+            return None
+        groups = int(rng.choice(divisors))
+        outputs = -(-outputs // groups) * groups
     weights = weights_of(rng, outputs, window, shape.channels // groups)
     if wanted.kind is Kind.INPUT_CONV:
         epilogue = _epilogue(rng, wanted, outputs, 255 * weights[0].size)
         return InputConv2dStep(name, name, 0, output, weights, window, pool, epilogue), Shape(rows, columns, outputs)
     mode = PadMode.ZERO if wanted.padding is Padding.ZERO else PadMode.MINUS_ONE
     epilogue = _epilogue(rng, wanted, outputs, largest * weights[0].size)
-    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue, wanted.domain, groups)
+    kept = _kept(rng, wanted, weights)
+    conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue, wanted.domain, groups, kept)
     return conv, Shape(rows, columns, outputs)
+
+
+def _kept(rng: np.random.Generator, wanted: LayerClass, weights: BitArray) -> BitArray | None:
+    """Taps that stay where the layer is ternary: shares from none to all, by filter. Clears the bits of the others."""
+    if not wanted.is_ternary:
+        return None
+    share = rng.choice([0.0, 0.1, 0.5, 0.5, 0.9, 1.0], len(weights)).reshape(-1, *([1] * (weights.ndim - 1)))
+    kept = (rng.random(weights.shape) < share).astype(np.uint8)
+    kept.flat[0] = 0  # one at least is removed
+    weights &= kept
+    return kept
 
 
 def _geometry(
@@ -247,24 +278,31 @@ def _aligned(size_bytes: int) -> int:
 def draw_fans(
     rng: np.random.Generator, layers: int, per_fan: int, classes: Sequence[LayerClass], target: Target
 ) -> list[Fan]:
-    """Fans of ``per_fan`` layers at most until there are ``layers`` of them; classes not met yet come first."""
+    """Fans of ``per_fan`` layers at most until there are ``layers`` of them. First come classes with the most values of
+    fields that their strategy has not had yet, then classes not met yet."""
     met: dict[LayerClass, int] = dict.fromkeys(classes, 0)
+    had: set[tuple[str, str, object]] = set()
     fans: list[Fan] = []
     made = 0
     while made < layers:
         shape = _shape(rng, has_tail=len(fans) % 3 != 0)
-        rank: Callable[[LayerClass], tuple[int, float]] = lambda each: (met[each], float(rng.random()))  # noqa: E731
-        fan = make_fan(rng, shape, sorted(classes, key=rank), per_fan, target)
+        ranks = {each: (-len(_values(each) - had), met[each], float(rng.random())) for each in classes}
+        fan = make_fan(rng, shape, sorted(classes, key=ranks.__getitem__), per_fan, target)
         for each in fan.classes:
             met[each] += 1
+            had |= _values(each)
         made += len(fan.classes)
         fans.append(fan)
     return fans
 
 
+def _values(each: LayerClass) -> set[tuple[str, str, object]]:
+    return {(each.strategy, field, getattr(each, field)) for field in FIELDS}
+
+
 def _shape(rng: np.random.Generator, *, has_tail: bool) -> Shape:
     """Of the bits."""
     if has_tail:
-        return Shape(*(int(side) for side in rng.integers(3, 14, 2)), int(rng.choice([1, 5, 31, 33, 40, 65])))
-    sides = [(8, 8), (16, 4), (16, 8), (12, 8), (24, 8), (24, 12)][int(rng.integers(6))]
-    return Shape(*sides, int(rng.choice([32, 64, 96])))
+        return Shape(*(int(side) for side in rng.integers(3, 12, 2)), int(rng.choice([1, 5, 31, 33, 40, 65])))
+    sides = [(8, 8), (16, 4), (8, 8), (12, 8), (8, 12), (16, 6)][int(rng.integers(6))]
+    return Shape(*sides, int(rng.choice([32, 32, 64, 96])))

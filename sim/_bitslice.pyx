@@ -114,7 +114,8 @@ cdef class Kernel:
         cdef const uint64_t[::1] initial_total = table.initial_total, flip = table.flip
         cdef const int64_t[:, ::1] constant = table.constant
         self.kept.extend(
-            [row_class, column_class, total_of, multiplier, bias, offsets, starts, initial, initial_total, flip, constant]
+            [row_class, column_class, total_of, multiplier, bias, offsets, starts, initial, initial_total, flip,
+             constant]
         )
         if max(table.counter_bits + table.shift, table.sum_bits) > BITSLICE_MOST_BITS:
             raise OverflowError(f"a counter of {table.counter_bits + table.shift} bits")

@@ -191,11 +191,10 @@ LANES_TARGET static void LANES_NAME(run_position)(const bitslice_step *step, con
             counter);
         if (step->is_scaled)
             LANES_NAME(emit_integers)
-            (step, counter, totals, step->constant[(int64_t)border * step->out_channels + channel],
-             channel, element + channel, count, output);
-        else
-            LANES_NAME(emit_bits)
-            (step, LANES_NAME(at_least)(initial, shift, counter, total, bits), channel, cover, map);
+        (step, counter, totals, step->constant[(int64_t)border * step->out_channels + channel],
+         channel, element + channel, count, output);
+        else LANES_NAME(emit_bits)(step, LANES_NAME(at_least)(initial, shift, counter, total, bits),
+                                   channel, cover, map);
     }
 }
 
@@ -254,7 +253,7 @@ LANES_TARGET static void LANES_NAME(bitslice_run)(const bitslice_program *progra
         (step, program->zero_point, from, scratch, count, map, (int32_t *)outputs[index]);
         if (!step->is_scaled && outputs[index] != NULL)
             LANES_NAME(store_bits)
-            (map, program->map_vectors[step->output], count, (uint8_t *)outputs[index]);
+        (map, program->map_vectors[step->output], count, (uint8_t *)outputs[index]);
     }
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from picobnn.cli.common import Invocation, make_table
 from picobnn.cli.options import (
@@ -18,7 +19,7 @@ from picobnn.cli.options import (
     target_overrides,
 )
 from picobnn.config import Config, parse_config
-from picobnn.flow.analyze import LayerFacts
+from picobnn.flow.analyze import BoardAnalysis, LayerFacts
 
 NAME = "analyze"
 
@@ -51,57 +52,39 @@ def invoke(
     result = analyze(config, program, golden, boards, with_cycles=with_cycles, say=call.say)
     if directory is not None:
         write_json(directory.analysis, result.as_dict())
-    first = result.boards[0]
-    layers = [
-        (x.name, x.strategy, x.input_shape, x.output_shape, x.macs, f"{x.weight_density:.2f}", x.table_bytes,
-         x.flash_bytes, x.output_bytes, x.scratch_bytes, x.cycles, x.cycles_up_to)
-        for x in first.layers
-    ]  # fmt: skip
-    heads = (
-        "layer",
-        "strategy",
-        "input",
-        "output",
-        "MACs",
-        "ones",
-        "tables",
-        "linked",
-        "output B",
-        "scratch B",
-        "cycles",
-        "up to",
-    )
-    totals = [
-        (b.board, b.core, b.table_bytes, b.arena_bytes, b.ram_table_bytes, b.hot_code_bytes, b.flash_bytes,
-         b.ram_bytes, b.cycles, b.cycles_up_to)
+    sizes = [
+        (b.board, b.core, b.table_bytes, b.arena_bytes, b.ram_table_bytes, b.hot_code_bytes, b.estimated_flash_bytes,
+         b.flash_bytes, b.ram_bytes)
         for b in result.boards
     ]  # fmt: skip
-    total_heads = (
-        "board",
-        "core",
-        "tables",
-        "arena",
-        "tables in RAM",
-        "code in RAM (linked)",
-        "flash (estimated)",
-        "flash (linked)",
-        "RAM (linked)",
-        "cycles (modelled)",
-        "up to (with wait states)",
-    )
+    size_heads = ("bytes", "core", "tables", "arena", "tables in RAM", "code in RAM", "flash est.", "flash", "RAM")
+    modelled = [(b.board, b.core, b.cycles, b.cycles_up_to, b.wait_states) for b in result.boards]
+    cycle_heads = ("cycles (modelled)", "core", "at zero wait states", "up to", "wait states of the flash")
     choices = [_choice(b.core, x) for b in result.boards for x in b.layers if x.estimated_cycles is not None]
     notes = [f"{b.board}: {note}" for b in result.boards for note in b.notes]
     call.finish(
         result,
         tables=[
-            make_table(f"layers on {first.core}", heads, layers),
-            make_table("", total_heads, totals),
+            *(_layer_table(board) for board in result.boards),
+            make_table("", size_heads, sizes),
+            *([make_table("", cycle_heads, modelled)] if with_cycles else []),
             *choices,
             *notes,
         ],
         next_command="picobnn generate",
         failure=result.failure(config),
     )
+
+
+def _layer_table(board: BoardAnalysis) -> Table:
+    rows = [
+        (x.name, x.strategy, x.input_shape, x.output_shape, x.macs, f"{x.weight_density:.2f}", x.table_bytes,
+         x.flash_bytes, x.output_bytes, x.scratch_bytes, x.cycles, x.cycles_up_to)
+        for x in board.layers
+    ]  # fmt: skip
+    heads = ("layer", "strategy", "input", "output", "MACs", "ones", "tables", "linked", "output B", "scratch B",
+             "cycles", "up to")  # fmt: skip
+    return make_table(f"layers on {board.board} ({board.core})", heads, rows)
 
 
 def _choice(core: str, layer: LayerFacts) -> str:

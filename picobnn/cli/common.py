@@ -100,11 +100,12 @@ def output_console() -> Console:
 
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A plain table; every column but the first is right-aligned."""
+    """A plain table; every column but the first is right-aligned. Rows have a value for every column."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
+        assert len(row) == len(columns), f"'{title}': {len(row)} values for {len(columns)} columns"
         table.add_row(*(format_value(value) for value in row))
     return table
 

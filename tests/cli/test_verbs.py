@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from picobnn import __version__
+from picobnn.cli.common import format_value
 from picobnn.flow.run_directory import RunDirectory
 from tests.support.small_run import HAVE_FIRMWARE, OVERRIDES, make_small_run
 
@@ -134,6 +136,31 @@ def test_firmware_verbs(run: RunDirectory, tmp_path: Path, capsys: pytest.Captur
     analyzed = call(capsys, "analyze", "--run", run.path, "--core", "m33", "--cycles")
     assert analyzed["boards"][0]["cycles"] == profile[0]["cycles"]
     assert analyzed["boards"][0]["flash_bytes"] == profile[0]["build"]["flash_bytes"]
+
+
+@needs_firmware
+@pytest.mark.qemu
+def test_analyze_prints_every_figure_under_its_head(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from picobnn.cli import main
+
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["analyze", "--run", str(run.path), "--core", "m0,m33", "--cycles"]) == 0
+    printed = capsys.readouterr().out
+    boards = json.loads(run.analysis.read_text())["boards"]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed  # nothing is cut
+    columns = {
+        "bytes": ("core", "table_bytes", "arena_bytes", "ram_table_bytes", "hot_code_bytes", "estimated_flash_bytes",
+                  "flash_bytes", "ram_bytes"),
+        "cycles (modelled)": ("core", "cycles", "cycles_up_to", "wait_states"),
+    }  # fmt: skip
+    lines = printed.splitlines()
+    for first, fields in columns.items():
+        head = next(index for index, line in enumerate(lines) if line.startswith(first))
+        assert len(re.split(r"\s{2,}", lines[head].strip())) == len(fields) + 1
+        for line, board in zip(lines[head + 1 :], boards, strict=False):
+            assert line.split() == [board["board"], *(format_value(board[field]) for field in fields)]
 
 
 @needs_firmware

@@ -54,6 +54,7 @@ MAX_LIST_OFFSET = 2**31
 """Bytes; entries of lists are 32-bit offsets that must not wrap."""
 
 RUNTIME_FILES = (
+    "picobnn_adders_v7m.h",
     "picobnn_conv2d.h",
     "picobnn_rows.h",
     "picobnn_rows.c",

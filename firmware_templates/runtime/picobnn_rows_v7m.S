@@ -8,14 +8,7 @@
  * Contract as in picobnn_rows.h; all pointers 4-byte aligned, no word beyond lists, rows and starts
  * is read. 116 bytes of stack.
  *
- * Identity: a full adder of 5 operations without a temporary. For one bit, with h = a ^ b:
- *     b ^= a        h
- *     a &= ~b       a & ~(a ^ b) = a & b
- *     s ^= b        s ^ h, the sum
- *     b &= ~s       h & ~(s ^ h) = h & s (h = 0: both 0; h = 1: ~(s ^ 1) = s)
- *     a |= b        (a & b) | (h & s), the carry
- * Two pairs (x, x ^ y) take 8 operations together instead of 10 and leave a pair again (Demenkov,
- * Kojevnikov, Kulikov and Yaroslavtsev, 2010), which is used for weights 1 and 2.
+ * The adders' identities stand in picobnn_adders_v7m.h; pairs are used for weights 1 and 2.
  * 16 rows leave one carry of weight 16, which is stored. When all rows are in, the same code adds the carries up.
  * Lists are multiples of 8: a rest of 8 leaves its carry of weight 8 to a half adder. Carries are
  * filled up to a multiple of 4: a rest of 4 leaves its carry to two.
@@ -27,6 +20,8 @@
  * Cortex-M4, modelled: 110 cycles per 16 rows (list and rows 4 x 9, 69 operations, store, loop),
  * about 170 per group beside that; lists: 6 per selected row, 13 per word. Cortex-M7: 56 per 16 rows.
  */
+#include "picobnn_adders_v7m.h"
+
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) || \
     defined(__ARM_ARCH_8_1M_MAIN__)
 
@@ -58,15 +53,6 @@
     .equ END, 72     /* end of the list less 16 rows */
     .equ FRAME, 80
 
-/* s += a + b; the carry is in a, b is lost. */
-.macro full_adder s, a, b
-    eors \b, \b, \a
-    bics \a, \a, \b
-    eors \s, \s, \b
-    bics \b, \b, \s
-    orrs \a, \a, \b
-.endm
-
 /* The rows of four entries of the list, `at` bytes behind r8. The first four of a loop move r8 by `step`
  * and stand at -step. No LDM: loads of single registers run under each other and under those of the
  * rows (M3, M4), or two at a time (M7). */
@@ -85,34 +71,6 @@
     ldr \d, [\d, r9]
 .endm
 
-/* Two pairs (x, x ^ y) at once: sum += x1 + y1 + x2 + y2; the two carries (u, u ^ v) are in (p1, x1),
- * x2 and p2 are lost. */
-.macro double_adder sum, x1, p1, x2, p2
-    eors \x1, \x1, \sum
-    orrs \x1, \x1, \p1
-    eors \p1, \p1, \sum
-    eors \x2, \x2, \p1
-    eor \sum, \p1, \p2
-    bics \x2, \x2, \p2
-    eors \p1, \p1, \x1
-    eors \x1, \x1, \x2
-.endm
-
-/* One pair: sum += x + y; the carry is in x, p is lost. */
-.macro pair_adder sum, x, p
-    eors \x, \x, \sum
-    orrs \x, \x, \p
-    eors \sum, \sum, \p
-    eors \x, \x, \sum
-.endm
-
-/* Adds four words to the plane of weight 1; leaves the pair of carries in (b, a). */
-.macro add_words a, b, c, d
-    eors \b, \b, \a
-    eors \d, \d, \c
-    double_adder r4, \a, \b, \c, \d
-.endm
-
 /* Adds four words; leaves a carry of weight 4 in a. */
 .macro add_4 a, b, c, d
     full_adder r4, \a, \b
@@ -129,14 +87,6 @@
     add_words r2, r3, r10, r11
     double_adder r5, r1, r0, r3, r2
     pair_adder r6, r0, r1
-.endm
-
-/* r1 = carry of one plane and the addend's next bit, which is bit 0 of r0. */
-.macro add_addend plane
-    lsrs r0, r0, #1
-    ite cs
-    orrcs r1, r1, \plane
-    andcc r1, r1, \plane
 .endm
 
     .section .text.picobnn_hot.rows_add, "ax", %progbits
@@ -275,18 +225,18 @@ picobnn_rows_add:
     add r3, sp, #LOW
     ldm r3, {r8-r10, r12}
     movs r1, #0
-    add_addend r2
-    add_addend r8
-    add_addend r9
-    add_addend r10
-    add_addend r12
-    add_addend r4
-    add_addend r5
-    add_addend r6
+    compare_bit r0, r2
+    compare_bit r0, r8
+    compare_bit r0, r9
+    compare_bit r0, r10
+    compare_bit r0, r12
+    compare_bit r0, r4
+    compare_bit r0, r5
+    compare_bit r0, r6
     cmp r11, #0
     beq 7f
     add r3, sp, #HIGH
-6:  add_addend r7
+6:  compare_bit r0, r7
     ldr r7, [r3], #4
     subs r11, #1
     bne 6b

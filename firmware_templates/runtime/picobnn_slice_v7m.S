@@ -25,6 +25,8 @@
  * operations 2 x 46, stores, output and loop 7), 78 per position 24 bytes apart; 3.5 per word of the
  * row that is copied; about 65 per group and 30 per call beside that.
  */
+#include "picobnn_adders_v7m.h"
+
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) || \
     defined(__ARM_ARCH_8_1M_MAIN__)
 
@@ -48,26 +50,6 @@
 
 /* Bytes of the weights of a group: three columns of five words. */
     .equ FILTER, 60
-
-/* Two pairs: sum += x1 + y1 + x2 + y2; the carries are the pair (p1, x1); x2 and p2 are lost. */
-.macro double_adder sum, x1, p1, x2, p2
-    eors    \x1, \x1, \sum
-    orrs    \x1, \x1, \p1
-    eors    \p1, \p1, \sum
-    eors    \x2, \x2, \p1
-    eor     \sum, \p1, \p2
-    bics    \x2, \x2, \p2
-    eors    \p1, \p1, \x1
-    eors    \x1, \x1, \x2
-.endm
-
-/* One pair: sum += x + y; the carry is in x; p is lost. */
-.macro pair_adder sum, x, p
-    eors    \x, \x, \sum
-    orrs    \x, \x, \p
-    eors    \sum, \sum, \p
-    eors    \x, \x, \sum
-.endm
 
 /* One position. The strip moves on by `step` bytes with its first word, so the others stand `step`
  * bytes before where they were. Where `is_last` is set lr becomes the output's end. */

@@ -6,6 +6,8 @@ PYTHON ?= python3
 # https://download.pytorch.org/whl/cpu: give that here to avoid them.
 TORCH_INDEX_URL ?=
 PYTEST_OPTIONS ?=
+# Tests run in so many processes, each file in one of them.
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 DEMO_OPTIONS ?=
 BENCH_OPTIONS ?=
 
@@ -14,6 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTENSIONS := $(VENV)/.extensions
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 TORCH_OPTIONS := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 C_FILES = $(shell git ls-files '*.c' '*.h' | grep -v '^tests/golden/')
 
@@ -47,13 +50,13 @@ demo: venv  ## train, prune, compile, compare, run on an emulated core; prints t
 	@$(BIN)/picobnn demo $(DEMO_OPTIONS)
 
 test: venv  ## the tests (all but those marked slow or device)
-	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	@$(PYTEST) $(PYTEST_OPTIONS)
 
 test-all: venv  ## the slow tests too
-	@$(BIN)/python -m pytest -m "not device" $(PYTEST_OPTIONS)
+	@$(PYTEST) -m "not device" $(PYTEST_OPTIONS)
 
 coverage: venv  ## the tests, then their line coverage per file, at least 90 %
-	@$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_OPTIONS)
+	@$(PYTEST) --cov --cov-report= $(PYTEST_OPTIONS)
 	@$(MAKE) --no-print-directory covered
 
 # The trainer is left out: its loops run in the demo and in the slow tests.

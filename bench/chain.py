@@ -196,7 +196,7 @@ def row_tests(_runs: Path) -> Row:
     """The default test suite with line coverage of picobnn, codegen, sim and harness."""
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--cov", "--cov-report="],
+        [sys.executable, "-m", "pytest", "-q", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report="],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     seconds = time.perf_counter() - began

@@ -140,6 +140,28 @@ def test_an_exit_that_no_branch_explains_is_an_interrupt(on_m4: tuple[Path, list
     assert layer.cycles == (plain.cycles or 0) - 8
 
 
+def test_the_timers_handler_leaves_no_trace_in_what_it_interrupts(on_m4: tuple[Path, list[Segment]]) -> None:
+    """``kernel_interrupted`` is interrupted eight times, and costs what was counted by hand for it alone."""
+    elf, segments = on_m4
+    steps = [kernel.name for kernel in kernels(MACHINES[2])]
+    step = steps.index("kernel_interrupted")
+    segment, code = segments[step + 1], read_code(elf, "m4")
+    handler = [block for block in segment.blocks if code.function(block.start) == "picobnn_harness_systick_handler"]
+    assert [(block.instructions, block.count, block.edges) for block in handler] == [(5, 8, ())]
+    assert layer_costs(segments, elf, "m4", len(steps))[step].interrupted == 0
+
+
+def test_the_timers_handler_leaves_the_line_at_hand(tmp_path: Path) -> None:
+    """The kernel lies in one line: entering it changes to it, and nothing after that."""
+    elf = build_image(MACHINES[2], tmp_path)
+    flash = FlashLines(MACHINES[2].rom, 1 << 16, 64)
+    step = [kernel.name for kernel in kernels(MACHINES[2])].index("kernel_interrupted")
+    segment = count_image(MACHINES[2], elf, tmp_path, flash)[1][step + 1]
+    code = read_code(elf, "m4")
+    counted = [block for block in segment.blocks if code.function(block.start) == "kernel_interrupted"]
+    assert line_changes(counted, segment.blocks, flash) == (1, 0)
+
+
 def test_without_a_hook_in_sight_only_names_decide(on_m4: tuple[Path, list[Segment]]) -> None:
     elf, segments = on_m4
     unlinked = edited(segments, lambda block: replace(block, edges=()))

@@ -205,6 +205,19 @@ V6M_KERNELS = (
             "cortex-m55": 23,  # 2, 5, 3 x 3, 2 x 2 taken, 3
         },
     ),
+    Kernel(
+        "kernel_interrupted",  # 1 + 8 x 3 + 1; what its eight interrupts cost is not its own
+        26,
+        {
+            "cortex-m0": 50,  # 1, 8 x (2 + 1), 7 x 3 + 1, 3
+            "cortex-m0plus": 42,  # 1, 8 x (2 + 1), 7 x 2 + 1, 2
+            "cortex-m3": 34,  # 1, 8 x 2, 7 x (1+P) + 1, 2
+            "cortex-m4": 34,
+            "cortex-m33": 33,  # 1, 8 x (STR, SUBS with BNE beside it), 7 x 2 behind the flags, 2
+            "cortex-m7": 18,  # LSLS | 8 x (STR SUBS | BNE); BX
+            "cortex-m55": 42,  # 1, 8 x 3, 7 x 2 taken, 3
+        },
+    ),
 )
 
 V7M_KERNELS = (

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU plugin: how often every translation block ran, and where it went next.
  *
- *   -plugin block_edges.so,out=FILE[,mark=FUNCTION][,flash=ORIGIN:BYTES:LINE]
+ *   -plugin block_edges.so,out=FILE[,mark=FUNCTION][,handler=FUNCTION][,flash=ORIGIN:BYTES:LINE]
  *
  * Each time the guest enters FUNCTION (default picobnn_harness_mark) the counts since the last time
  * are written and set to zero; what follows the last mark is written when QEMU ends. The file:
@@ -10,8 +10,8 @@
  *   mark N                               ends the counts of segment N, or
  *   end                                  those after the last mark
  *   block START END INSTRUCTIONS COUNT   hexadecimal addresses, END is the one behind the block
- *   reads COUNT                          of the block above: reads of data from another line of
- * flash edge SUCCESSOR COUNT                 of the block above
+ *   reads COUNT                          of the block above: data read from another line of flash
+ *   edge SUCCESSOR COUNT                 of the block above
  *
  * With flash= (hexadecimal; LINE is the bytes of a line, a power of two) reads of data are watched:
  * one counts when its line is not the one at hand, which is the line of the reading instruction or
@@ -19,9 +19,15 @@
  * since code ran in flash.
  *
  * block and edge lines stand before the mark or end line that closes them. Which edges fall
- * through, which are taken and which are interrupts is decided by the reader, who knows the
- * instructions. Callbacks run under QEMU's translation lock or on the one emulated core, so nothing
- * here is locked.
+ * through and which are taken is decided by the reader, who knows the instructions.
+ *
+ * The emulator's timer interrupts wherever the host's clock wants it. So the handler (default
+ * picobnn_harness_systick_handler, which must call nothing) leaves no trace in what it interrupts:
+ * its blocks are counted as its own, the edge goes from the block before it to the one behind, and
+ * the line at hand is what it was. Other exceptions show as edges that no branch explains.
+ *
+ * Callbacks run under QEMU's translation lock or on the one emulated core, so nothing here is
+ * locked.
  */
 #include "qemu_plugin_abi.h"
 
@@ -48,6 +54,7 @@ struct block {
     struct block *next;         /* in its hash chain */
     struct block *next_touched; /* in the list of this segment */
     bool touched;
+    bool in_handler;
 };
 
 /* An instruction that may read. `line` is that of its last byte, NO_LINE outside the flash. */
@@ -63,6 +70,10 @@ PLUGIN_EXPORT int qemu_plugin_version = PLUGIN_INTERFACE_VERSION;
 static struct block *blocks[HASH_SIZE];
 static struct block *touched;
 static struct block *previous;
+static bool handling;             /* the handler runs */
+static struct block *interrupted; /* what ran before it */
+static uint32_t interrupted_line;
+static char handler_name[NAME_SIZE] = "picobnn_harness_systick_handler";
 static char mark_name[NAME_SIZE] = "picobnn_harness_mark";
 static char out_path[PATH_SIZE];
 static uint32_t mark_entry; /* address of the first instruction of mark_name, once seen */
@@ -127,6 +138,23 @@ static uint32_t flash_line(uint32_t address)
     return address - flash_origin < flash_bytes ? address / line_bytes : NO_LINE;
 }
 
+/* Entering the handler puts aside what it interrupts; the next block outside takes it up again. */
+static void follow_interrupts(const struct block *block)
+{
+    if (block->in_handler == handling) {
+        return;
+    }
+    handling = block->in_handler;
+    if (handling) {
+        interrupted = previous;
+        interrupted_line = line_at_hand;
+        previous = NULL;
+    } else {
+        previous = interrupted;
+        line_at_hand = interrupted_line;
+    }
+}
+
 static void on_block(unsigned int vcpu, void *data)
 {
     struct block *block = data;
@@ -134,6 +162,7 @@ static void on_block(unsigned int vcpu, void *data)
     if (vcpu != 0) {
         return;
     }
+    follow_interrupts(block);
     if (previous != NULL) {
         if (previous->edges != NULL && previous->edges->successor == block->start) {
             previous->edges->count++;
@@ -269,7 +298,8 @@ static void on_exit_qemu(qemu_plugin_id_t id, void *data)
 
 /* Blocks are kept by address and length: QEMU may translate the same code again after it flushed
  * its cache. */
-static struct block *find_block(uint32_t start, uint32_t end, uint32_t instructions)
+static struct block *find_block(uint32_t start, uint32_t end, uint32_t instructions,
+                                bool in_handler)
 {
     struct block **head = &blocks[(start >> 1) % HASH_SIZE];
     struct block *block;
@@ -283,17 +313,24 @@ static struct block *find_block(uint32_t start, uint32_t end, uint32_t instructi
     block->start = start;
     block->end = end;
     block->instructions = instructions;
+    block->in_handler = in_handler;
     block->next = *head;
     *head = block;
     return block;
 }
 
-static void watch_mark(struct qemu_plugin_insn *instruction)
+static bool is_in(const struct qemu_plugin_insn *instruction, const char *function)
 {
     const char *symbol = qemu_plugin_insn_symbol(instruction);
+
+    return symbol != NULL && strcmp(symbol, function) == 0;
+}
+
+static void watch_mark(struct qemu_plugin_insn *instruction)
+{
     uint32_t address = (uint32_t)qemu_plugin_insn_vaddr(instruction);
 
-    if (symbol == NULL || strcmp(symbol, mark_name) != 0) {
+    if (!is_in(instruction, mark_name)) {
         return;
     }
     if (!mark_seen) { /* a function is first seen where it is entered */
@@ -339,7 +376,7 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, count - 1);
     uint32_t start = (uint32_t)qemu_plugin_insn_vaddr(first);
     uint32_t end = (uint32_t)qemu_plugin_insn_vaddr(last) + thumb_size(last);
-    struct block *block = find_block(start, end, (uint32_t)count);
+    struct block *block = find_block(start, end, (uint32_t)count, is_in(first, handler_name));
 
     (void)id;
     watch_mark(first);
@@ -386,7 +423,9 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
     }
     for (i = 0; i < argc; i++) {
         if (!read_argument(argv[i], "out=", out_path, sizeof out_path) &&
-            !read_argument(argv[i], "mark=", mark_name, sizeof mark_name) && !read_flash(argv[i])) {
+            !read_argument(argv[i], "mark=", mark_name, sizeof mark_name) &&
+            !read_argument(argv[i], "handler=", handler_name, sizeof handler_name) &&
+            !read_flash(argv[i])) {
             fprintf(stderr, "block_edges: unknown argument %s\n", argv[i]);
             return 1;
         }

@@ -18,11 +18,14 @@
     .section .vectors, "a"
     .word stack_top
     .word picobnn_harness_reset
+    .space 13 * 4
+    .word picobnn_harness_systick_handler
 
     .bss
     .balign 4
 data:       .space 64
 mark_value: .space 4
+interrupts: .space 4
 
     .text
 function picobnn_harness_reset
@@ -54,6 +57,14 @@ function picobnn_harness_mark
     str     r0, [r1]
     bx      lr
     .size picobnn_harness_mark, . - picobnn_harness_mark
+
+function picobnn_harness_systick_handler
+    ldr     r1, =interrupts
+    ldr     r0, [r1]
+    adds    r0, #1
+    str     r0, [r1]
+    bx      lr
+    .size picobnn_harness_systick_handler, . - picobnn_harness_systick_handler
 
 function picobnn_layer_hook
     push    {r4, lr}
@@ -100,6 +111,7 @@ function model_run
     step    kernel_multiply, 0
     step    kernel_page, 0
     step    kernel_lines, 0
+    step    kernel_interrupted, 0xe000ed04
 #if !defined(__ARM_ARCH_6M__)
     step    kernel_multiply_add, 3
     step    kernel_multiply_long, 3

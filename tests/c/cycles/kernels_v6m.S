@@ -116,3 +116,13 @@ kernel kernel_lines
     .balign 32
 2:  .word   0                   /* 32 */
     ends kernel_lines
+
+    /* Makes SysTick pending r2 times; r1 is the address of ICSR. The emulator interrupts where a block ends. */
+    .balign 64
+kernel kernel_interrupted
+    lsls    r3, r2, #23         /* bit 26, PENDSTSET */
+1:  str     r3, [r1]
+    subs    r2, #1
+    bne     1b
+    bx      lr
+    ends kernel_interrupted

@@ -108,6 +108,15 @@ def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
             )
 
 
+def cheapest(
+    step: Step, program: Program, target: Target, kernels: Kernels, optimize: Optimize, costs: CoreCosts | None
+) -> tuple[int, str] | None:
+    """Estimated cycles of ``step`` on its own (no transposes, no budget) by the kernel with the fewest of those that
+    the options allow, and the kernel's name; None where no kernel runs the step or none can be estimated."""
+    found, _ = _sifted(step, program, target, kernels, optimize, None, costs)
+    return min(((each.cost.cycles, each.strategy.name) for each in found if each.cost is not None), default=None)
+
+
 def _candidates(
     step: Step,
     program: Program,
@@ -117,7 +126,29 @@ def _candidates(
     forced: str | None,
     costs: CoreCosts | None,
 ) -> list[_Candidate]:
-    """What may run the step, in the order of the registry. Under ``XNOR``, or forced: one strategy."""
+    """What may run the step, at least one. Raises NO_STRATEGY with every refusal."""
+    found, refusals = _sifted(step, program, target, kernels, optimize, forced, costs)
+    if not found:
+        raise PicobnnError(
+            ErrorId.NO_STRATEGY,
+            f"no kernel runs this step on {target.name} ({'; '.join(refusals)}).",
+            where=step.name,
+            remedy="Change the layer so that one of the kernels accepts it.",
+        )
+    return found
+
+
+def _sifted(
+    step: Step,
+    program: Program,
+    target: Target,
+    kernels: Kernels,
+    optimize: Optimize,
+    forced: str | None,
+    costs: CoreCosts | None,
+) -> tuple[list[_Candidate], list[str]]:
+    """What may run the step, in the order of the registry (under ``XNOR``, or forced: one strategy), and why others may
+    not."""
     weighs = forced is None and kernels is Kernels.AUTO
     found: list[_Candidate] = []
     refusals: list[str] = []
@@ -130,21 +161,14 @@ def _candidates(
             continue
         cost = step_cost(strategy, step, program, target, costs)
         if not weighs:
-            return [_Candidate(strategy, cost)]
+            return [_Candidate(strategy, cost)], refusals
         if cost is None:
             refusals.append(f"{strategy.name}: it has no cost coefficients for {target.core}")
         elif optimize is not Optimize.SPEED and not strategy.packed_weights:
             refusals.append(f"{strategy.name}: it stores lists, which only the speed setting allows")
         else:
             found.append(_Candidate(strategy, cost))
-    if not found:
-        raise PicobnnError(
-            ErrorId.NO_STRATEGY,
-            f"no kernel runs this step on {target.name} ({'; '.join(refusals)}).",
-            where=step.name,
-            remedy="Change the layer so that one of the kernels accepts it.",
-        )
-    return found
+    return found, refusals
 
 
 def _check_joins(program: Program, candidates: Sequence[Sequence[_Candidate]]) -> None:

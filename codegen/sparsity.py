@@ -2,7 +2,8 @@
 """Whether a layer's few ones, or its removed weights, make it cheaper than dense weights of -1 and +1 would be.
 
 A dense layer already adds only about half of its words, so that sparse weights pay where less than half is left, and
-only in kernels that select by weight. Both sides are estimates by the same coefficients. Called by the flow.
+only in kernels that select by weight. Both sides are estimates of the layer alone by the same coefficients. Of removed
+filters: ``pruning_pays.py``. Called by ``flow/analyze.py``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from picobnn.codegen.cost import step_cost
-from picobnn.codegen.plan import Kernels, Optimize, Plan, PlannedStep
+from picobnn.codegen.plan import Plan, PlannedStep
 from picobnn.codegen.program import InputConv2dStep, Step
-from picobnn.codegen.select import PACKED
-from picobnn.codegen.strategies import STRATEGIES
+from picobnn.codegen.select import cheapest
 from picobnn.codegen.targets import Target, find_core
 from picobnn.codegen.targets.costs import CoreCosts, load_costs
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
@@ -31,7 +30,7 @@ WORTH = 0.95
 @dataclass(frozen=True, slots=True)
 class SparsityGain:
     """``share``: of the weights that are ones (ternary: that are kept). Cycles are estimated; ``dense_strategy`` is the
-    kernel that would be chosen for dense weights of -1 and +1."""
+    cheapest kernel for dense weights of -1 and +1 that the plan's options allow."""
 
     share: float
     is_ternary: bool
@@ -69,22 +68,7 @@ def _gain(planned: PlannedStep, step: Step, plan: Plan, target: Target, costs: C
         return None
     dense = (np.random.default_rng(0).random(step.weights.shape) < 0.5).astype(np.uint8)
     twin = dataclasses.replace(step, weights=dense, kept=None, domain=PLUS_MINUS_ONE)
-    best = _cheapest(twin, plan, target, costs)
+    best = cheapest(twin, plan.program, target, plan.kernels, plan.optimize, costs)
     if best is None:
         return None
     return SparsityGain(share, step.kept is not None, planned.cost.cycles, *best)
-
-
-def _cheapest(step: Step, plan: Plan, target: Target, costs: CoreCosts | None) -> tuple[int, str] | None:
-    """Estimated cycles and name of the kernel with the fewest among those that the plan's options allow."""
-    found = []
-    for strategy in STRATEGIES:
-        if plan.kernels is Kernels.XNOR and strategy.name not in PACKED:
-            continue
-        if plan.optimize is not Optimize.SPEED and not strategy.packed_weights:
-            continue
-        if strategy.accepts(step, plan.program, target) is None:
-            cost = step_cost(strategy, step, plan.program, target, costs)
-            if cost is not None:
-                found.append((cost.cycles, strategy.name))
-    return min(found, default=None)

@@ -29,7 +29,6 @@ from picobnn.flow.image import (
     prefix_of,
 )
 from picobnn.flow.progress import Say, silent
-from picobnn.flow.pruning_pays import pruning_notes
 
 if TYPE_CHECKING:
     from picobnn.codegen.plan import Plan
@@ -159,6 +158,7 @@ def boards_of_cores(cores: Sequence[str]) -> tuple[str, ...]:
 
 def _analyze_board(config: Config, program: Program, board: Board, golden: Path, with_cycles: bool) -> BoardAnalysis:
     from picobnn.codegen.placement import ram_tables
+    from picobnn.codegen.pruning_pays import pruning_notes
     from picobnn.codegen.sparsity import sparsity_gains
     from picobnn.flow.profile import profile_image
 

@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.search import Measure, Stage, best_way
+from picobnn.codegen.search import Measure, Stage, Way, best_way
 from picobnn.errors import ErrorId, PicobnnError
 
 _WORDS = {
     Measure.CYCLES: ("cycles of one inference (estimated)", "cycles"),
-    Measure.FLASH: ("bytes of flash (estimated)", "bytes"),
+    Measure.FLASH: ("bytes of flash, tables and code (estimated)", "bytes"),
     Measure.RAM: ("bytes of arena", "bytes"),
 }
+_TABLES_ALONE = ("bytes of tables in flash", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits, inclusive; None: no limit. ``flash_bytes`` of tables and of the code that the model needs (as estimated:
-    on a core without coefficients, of tables alone), ``ram_bytes`` of the arena (the stack and the application come on
-    top), ``cycles`` of one inference as estimated, transposes included."""
+    """Limits, inclusive; None: no limit. ``flash_bytes`` of tables and of the code that the model needs, as
+    estimated (of tables alone where a core's file lacks sizes of code), ``ram_bytes`` of the arena (the stack and the
+    application come on top), ``cycles`` of one inference as estimated, transposes included."""
 
     flash_bytes: int | None = None
     ram_bytes: int | None = None
@@ -40,13 +41,13 @@ def choose_within(
     budget: Budget,
     where: str,
     code_bytes: Mapping[str, int] | None = None,
-) -> tuple[int, ...]:
-    """The best option of every stage within the budget. Raises BUDGET_EXCEEDED, saying by how much."""
+) -> Way:
+    """The best way within the budget, as ``search.best_way`` finds it. Raises BUDGET_EXCEEDED, saying by how much."""
     limits = budget.limits()
     way = best_way(stages, start, objective, limits, code_bytes)
     if way is None:
         raise _exceeded(stages, start, limits, where, code_bytes)
-    return way.choices
+    return way
 
 
 def _exceeded(
@@ -66,8 +67,9 @@ def _exceeded(
         if least > limit:
             break
         kept[measure] = limit
-    what, unit = _WORDS[measure]
-    within = "".join(f" within {kept[other]} {_WORDS[other][0]}" for other in kept)
+    words = _WORDS if code_bytes else {**_WORDS, Measure.FLASH: _TABLES_ALONE}
+    what, unit = words[measure]
+    within = "".join(f" within {kept[other]} {words[other][0]}" for other in kept)
     return PicobnnError(
         ErrorId.BUDGET_EXCEEDED,
         f"the plan needs at least {least} {what}{within}: {least - limit} {unit} above the limit of {limit}.",

@@ -90,7 +90,7 @@ def best_way(
     code_bytes: Mapping[str, int] | None = None,
 ) -> Way | None:
     """The way with the least totals in the order of ``objective`` (all three measures) among those within ``limits``
-    (inclusive); None when there is none. Equal ways: the one with the earlier options in the last step wins.
+    (inclusive); None when there is none. Which of equal ways it is depends on nothing but the arguments.
     ``code_bytes``: of every unit of code; units that are not in there count nothing."""
     sizes = code_bytes or {}
     # Sums in lexicographic order keep one best label per layout; limits, or a maximum before a sum, need trade-offs.
@@ -111,14 +111,17 @@ def best_way(
     ends = [label for labels in front.values() for label in labels]
     if not ends:
         return None
-    best: _Label | None = min(ends, key=lambda label: _rank(label.totals, objective))
+    best = min(ends, key=lambda label: _rank(label.totals, objective))
+    return Way(_choices(best), best.totals)
+
+
+def _choices(label: _Label) -> tuple[int, ...]:
+    """The options on the way to the label, first stage first."""
     choices: list[int] = []
-    totals = (0, 0, 0)
-    while best is not None and best.before is not None:
-        totals = totals if choices else best.totals
-        choices.append(best.choice)
-        best = best.before
-    return Way(tuple(reversed(choices)), totals)
+    while label.before is not None:
+        choices.append(label.choice)
+        label = label.before
+    return tuple(reversed(choices))
 
 
 def _extend(label: _Label, stage: Stage, layout: Layout, choice: int, sizes: Mapping[str, int]) -> _Label:

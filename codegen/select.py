@@ -92,8 +92,9 @@ def make_plan(
     stages = [
         _stage(step, program, target, found, costs, code) for step, found in zip(program.steps, candidates, strict=True)
     ]
-    choices = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name, code)
-    return _plan(program, target, kernels, optimize, candidates, choices, stages, costs, code)
+    way = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name, code)
+    flash_bytes = way.totals[Measure.FLASH] if code else None
+    return _plan(program, target, kernels, optimize, candidates, way.choices, stages, costs, flash_bytes)
 
 
 def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
@@ -258,7 +259,7 @@ def _plan(
     choices: Sequence[int],
     stages: Sequence[Stage],
     costs: CoreCosts | None,
-    code: Mapping[str, int],
+    flash_bytes: int | None,
 ) -> Plan:
     """The choices with their buffers placed."""
     last = len(program.steps) - 1
@@ -306,9 +307,4 @@ def _plan(
         Buffer(tensor, layouts[tensor], sizes[tensor], placement.offsets[tensor], *lifetimes[tensor])
         for tensor in range(len(sizes))
     )
-    flash_bytes = None
-    if code:
-        units = frozenset[str]().union(*(option.code for option in options))
-        units |= stages[0].transpose_code if any(copies) else units
-        flash_bytes = sum(option.flash_bytes for option in options) + sum(code[unit] for unit in units)
     return Plan(program, target.core, kernels, optimize, steps, buffers, placement.arena_bytes, flash_bytes)

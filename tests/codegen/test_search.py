@@ -95,8 +95,9 @@ def test_the_distance_to_a_budget_is_the_least(seed: int) -> None:
     budget = Budget(flash_bytes=flash, ram_bytes=ram, cycles=cycles)
     limits = budget.limits()
     if any(within(way, limits) for way in ways):
-        choices = choose_within(stages, Layout.HWC_BYTES, tuple(Measure), budget, "chain", CODE_BYTES)
-        assert within(Way(choices, totals_of(stages, choices)), limits)
+        found = choose_within(stages, Layout.HWC_BYTES, tuple(Measure), budget, "chain", CODE_BYTES)
+        assert within(found, limits)
+        assert found.totals == totals_of(stages, found.choices)
         return
     kept: dict[Measure, int] = {}
     for measure, limit in limits.items():

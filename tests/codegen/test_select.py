@@ -17,8 +17,9 @@ from picobnn.codegen.emit import render_model
 from picobnn.codegen.manifest import build_manifest
 from picobnn.codegen.plan import Kernels, Layout, Optimize, Plan, layout_bytes
 from picobnn.codegen.program import Program, Step
+from picobnn.codegen.runtime_code import STEP, code_units, transpose_units
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.strategies import STRATEGIES, CostTerm, Strategy, find_strategy
+from picobnn.codegen.strategies import STRATEGIES, CostTerm, Strategy, find_strategy, table_bytes
 from picobnn.codegen.strategies.xnor import XnorStrategy
 from picobnn.codegen.targets import CORES, Target, find_core
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts
@@ -204,6 +205,34 @@ def test_the_arena_is_what_the_search_reckoned(seed: int) -> None:
     with pytest.raises(PicobnnError, match=f"at least {plan.arena_bytes} bytes of arena: 1 bytes above") as caught:
         make_plan(program, M4, budget=Budget(ram_bytes=plan.arena_bytes - 1))
     assert caught.value.error_id is ErrorId.BUDGET_EXCEEDED
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("turns", [False, True])
+def test_flash_is_tables_and_every_unit_of_code_once(turns: bool) -> None:
+    program, taken = two_layers(), "planes" if turns else "lists"
+    names = {"direct", taken}
+    units = frozenset[str]().union(*(code_units(find_strategy(name), M4) for name in names))
+    units |= transpose_units() if turns else units
+    sizes = {unit: 100 + index for index, unit in enumerate(sorted(units | transpose_units()))} | {STEP: 7}
+    costs = dataclasses.replace(prices({taken: 5.0}), code=sizes)
+    tables = sum(
+        table_bytes(find_strategy(name).tables(step, program, M4))
+        for name, step in zip(("direct", taken), program.steps, strict=True)
+    )
+    wanted = tables + 2 * sizes[STEP] + sum(sizes[unit] for unit in units)
+
+    def plan(costs: CoreCosts, limit: int) -> Plan:
+        return make_plan(
+            program, M4, kernels=Kernels.AUTO, optimize=Optimize.SPEED, budget=Budget(flash_bytes=limit), costs=costs
+        )
+
+    assert plan(costs, wanted).flash_bytes == wanted
+    with pytest.raises(PicobnnError, match=rf"{wanted} bytes of flash, tables and code \(estimated\): 1 bytes above"):
+        plan(costs, wanted - 1)
+    assert plan(dataclasses.replace(costs, code={}), tables).flash_bytes is None
+    with pytest.raises(PicobnnError, match=f"{tables} bytes of tables in flash: 1 bytes above"):
+        plan(dataclasses.replace(costs, code={}), tables - 1)
 
 
 @pytest.mark.usefixtures("stand_ins")

@@ -94,7 +94,7 @@ def bottom_up(
 
 def phase_seed(training: Training, number: int, phase: int) -> int:
     """Seeds that differ between the phases of a run, the same for methods that are compared."""
-    return (0 if training.options is None else training.options.seed) + 2 * number + phase
+    return training.seed + 2 * number + phase
 
 
 def parameters_from(model: nn.Module, group: FilterGroup) -> list[nn.Parameter]:

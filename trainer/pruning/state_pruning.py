@@ -44,6 +44,8 @@ class SearchSettings:
     floor_share: what a layer keeps at least, as a share of what it would keep if all layers lost alike, 0 to 1; at
     least 1 filter, or the goal's floor. Inferred: the sources have no such floor, and a strong optimizer leaves single
     filters in the first layer. Counts per layer make it idle.
+
+    seed: of the search's own draws; None takes that of the training's options, so that one seed repeats a run.
     """
 
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
@@ -52,7 +54,7 @@ class SearchSettings:
     earliest: float = 0.1
     latest: float = 0.5
     floor_share: float = 0.5
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         counts = min(self.refresh_every, self.window) >= 1 and 0 <= self.floor_share <= 1
@@ -128,7 +130,8 @@ class StatePruning(ABC):
         Raises PRUNING for a goal that the floor does not allow, and when there is not a single training step.
         """
         self._image = first_image(training.batches)
-        search = _Search(self, FilterStates(model), goal, self._objective)
+        seed = training.seed if self.settings.seed is None else self.settings.seed
+        search = _Search(self, FilterStates(model), goal, self._objective, torch.Generator().manual_seed(seed))
         training.fit(model, objective=search, after_step=(search.after_step, *self._after_step))
         if search.result is None:
             raise PicobnnError(
@@ -144,7 +147,14 @@ class StatePruning(ABC):
 class _Search(MaskedTraining):
     """One run: the population, and the training under its best state."""
 
-    def __init__(self, method: StatePruning, states: FilterStates, goal: Quota | None, objective: Objective) -> None:
+    def __init__(
+        self,
+        method: StatePruning,
+        states: FilterStates,
+        goal: Quota | None,
+        objective: Objective,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__(states.groups, objective)
         settings = method.settings
         self.result: SearchResult | None = None
@@ -153,7 +163,6 @@ class _Search(MaskedTraining):
         self._settings = settings
         self._keep = None if goal is None else kept_after(goal, states)
         self._floors = _floors(states, method, goal, self._keep)
-        generator = torch.Generator().manual_seed(settings.seed)
         Allowed(states, generator, self._floors, self._keep)  # refuses a goal that cannot be met before training starts
         allowed = Allowed(states, generator, self._floors, method.search_among(self._keep))
         self._evolution = BinaryEvolution(states.bits, settings.evolution, generator, allowed)

@@ -36,6 +36,11 @@ class Training:
     dataset: Dataset | None = None
     options: FitOptions | None = None
 
+    @property
+    def seed(self) -> int:
+        """What a method's own draws start from: the seed of the options, 0 where a caller only scores."""
+        return 0 if self.options is None else self.options.seed
+
     def fit(
         self,
         model: nn.Module,

@@ -20,7 +20,7 @@ from picobnn.codegen.ir import Shape
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.data import Dataset, load_dataset
 from picobnn.trainer.export import to_graph
-from picobnn.trainer.fit import FitOptions, fit, seed_everything
+from picobnn.trainer.fit import FitOptions, StepRecord, fit, seed_everything
 from picobnn.trainer.layers import BinaryConv2d, BinaryLinear, BinaryWeightLayer, FilterGate, InputConv2d, PadMode
 from picobnn.trainer.models import Network, build_model
 from picobnn.trainer.pruning import (
@@ -172,9 +172,16 @@ def test_a_gate_at_or_below_zero_zeroes_its_filter(dense: Network, digits: Datas
 def test_gate_training_moves_nothing_but_gates(dense: Network, training: Training) -> None:
     """Without retraining, a whole run leaves every parameter as it was; statistics and masks change."""
     model = deepcopy(dense)
-    method = Gates(gates=Phase(1e-3, 1), retrain=_NO_RETRAINING)
+    places: list[StepRecord] = []
+
+    def watch(watched: Network, place: StepRecord) -> None:
+        assert sum(isinstance(module, FilterGate) for module in watched.modules()) == 1
+        places.append(place)
+
+    method = Gates(gates=Phase(1e-3, 1), retrain=_NO_RETRAINING, after_step=[watch])
     method.prepare(model)
     method.run(model, None, training)
+    assert [place.step for place in places] == 3 * list(range(places[0].steps))
     before = _parameters(dense)
     assert before.keys() == _parameters(model).keys()
     for name, value in _parameters(model).items():

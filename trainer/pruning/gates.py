@@ -12,6 +12,7 @@ XNOR-style weights, centred and scaled by a = mean |W| per filter, are picobnn's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.fit import EpochRecord
+from picobnn.trainer.fit import EpochRecord, StepCallback
 from picobnn.trainer.layers import FilterGate
 from picobnn.trainer.models import Network
 from picobnn.trainer.pruning.bottom_up import (
@@ -61,6 +62,7 @@ class Gates:
     never pruned; here the first is binary like the others). The report names a first layer left alone as ``fixed`` and
     has the removed share with and without it. ``floor``: filters that stay in every layer without a quota,
     also while gates train: with none, the next batch norm has no variance and gradients explode (inferred).
+    ``after_step``: called after each step of gate training, not of retraining.
 
     A quota (inferred, the paper has learned counts only): after every step the gates of a layer are shifted by one
     number so that just the asked count lies at or below 0. Their order is what is learned.
@@ -76,12 +78,14 @@ class Gates:
         retrain: Phase = Phase(1e-4),  # noqa: B008
         first_layer: bool = True,
         floor: int = 1,
+        after_step: Sequence[StepCallback] = (),
     ) -> None:
         self._loss = loss
         self._gates = gates
         self._retrain = retrain
         self._first_layer = first_layer
         self._floor = floor
+        self._after_step = after_step
         self.trained: dict[str, TrainedGates] = {}
 
     def prepare(self, model: nn.Module) -> None:
@@ -130,7 +134,8 @@ class Gates:
         try:
             with only_trained(model, [gate.m]):
                 result = training.fit(
-                    model, objective=GateObjective(self._loss, group, gate.m, main), after_step=[keep_count],
+                    model, objective=GateObjective(self._loss, group, gate.m, main),
+                    after_step=[keep_count, *self._after_step],
                     **self._gates.changes(seed), precision=Precision.FLOAT32,
                 )  # fmt: skip
         finally:

@@ -19,7 +19,7 @@ from picobnn.trainer.estimators import drawn_sign_ste
 from picobnn.trainer.evaluate import evaluate
 from picobnn.trainer.fit import FitOptions, StepRecord, fit, seed_everything
 from picobnn.trainer.layers import BinaryLinear, BinaryWeightLayer
-from picobnn.trainer.models import Network, build_model
+from picobnn.trainer.models import Network, build_model, hidden_layers
 from picobnn.trainer.pruning import (
     Binarization,
     BinaryL2,
@@ -112,19 +112,33 @@ def test_the_pull_is_one_decoupled_step_on_every_binary_layer() -> None:
         torch.testing.assert_close(new, old + 0.05 * (torch.where(old >= 0, 1.0, -1.0) - old))
 
 
+def _coefficients(pull: MarginPull, model: Network) -> list[float]:
+    found = []
+    for step in range(100):
+        pull(model, StepRecord(step, 100, 0.1))
+        found.append(pull.coefficient)
+    return found
+
+
 def test_the_ramp_rises_over_half_of_what_is_left() -> None:
-    pull = MarginPull(lam=2.0)
+    model, pull = fresh(), MarginPull(lam=2.0)
+    for _ in range(2):  # a second training starts over
+        found = _coefficients(pull, model)
+        assert [found[t] for t in (0, 25, 50, 99)] == [0.0, 1.0, 2.0, 2.0]
+    assert _coefficients(MarginPull(lam=2.0, ramp=False), model) == [2.0] * 100
+
+
+def test_where_it_must_wait_the_pull_rises_only_with_steps_that_are_ready() -> None:
+    """From step 60 on, but for steps 70 to 79: no pull there, and behind them the ramp goes on where it was."""
     model = fresh()
-    assert pull.coefficient(StepRecord(0, 100, 0.1)) == 0.0
-    pull(model, StepRecord(0, 100, 0.1))
-    assert [pull.coefficient(StepRecord(t, 100, 0.1)) for t in (0, 25, 50, 99)] == [0.0, 1.0, 2.0, 2.0]
-    late = MarginPull(lam=2.0, ready=lambda _: late_enough[0])
-    late_enough = [False]
-    late(model, StepRecord(59, 100, 0.1))
-    assert late.started_at is None
-    late_enough[0] = True
-    late(model, StepRecord(60, 100, 0.1))
-    assert [late.coefficient(StepRecord(t, 100, 0.1)) for t in (60, 70, 80, 99)] == [0.0, 1.0, 2.0, 2.0]
+    ready = iter([step >= 60 and not 70 <= step < 80 for step in range(100)])
+    before = latents(model)
+    found = _coefficients(MarginPull(lam=2.0, ready=lambda _: next(ready)), model)
+    assert found[:60] == [0.0] * 60
+    assert [found[t] for t in (60, 61, 69)] == [0.0, 0.1, 0.9]
+    assert found[70:80] == [0.0] * 10
+    assert [found[t] for t in (80, 90, 99)] == [1.0, 2.0, 2.0]
+    assert not any(map(torch.equal, before, latents(model)))
 
 
 def test_without_a_coefficient_it_is_plain_training_bit_for_bit(digits: Dataset) -> None:
@@ -221,20 +235,36 @@ def test_binary_weights_are_what_is_evaluated(digits: Dataset) -> None:
     assert before[1] > 0.9 > 0.7 > after[1]
 
 
-def test_inside_a_general_domain_the_pull_waits_for_the_count(digits: Dataset) -> None:
+def test_inside_a_general_domain_the_pull_acts_only_while_the_count_is_met(digits: Dataset) -> None:
+    """The pull flips no sign, so that what holds behind it held in front of it. Steps 60 to 79 lose the count again:
+    there every weight of the last hidden layer is made a one."""
     goal = Ones(0.3)
     pull = MarginPull(lam=1.0, ready=count_is_met(goal))
-    met_at: list[tuple[bool, bool]] = []
+    seen: list[tuple[bool, float]] = []
+    kept: list[Tensor] = []
+
+    def lose(model: Network, place: StepRecord) -> None:
+        weight = hidden_layers(model)[-1].weight
+        if place.step == 60:
+            kept.append(weight.detach().clone())
+        if 60 <= place.step < 80:
+            weight.detach().abs_()
+        if place.step == 80:
+            weight.detach().copy_(kept[0])
 
     def watch(model: Network, _place: StepRecord) -> None:
-        met_at.append((count_is_met(goal)(model), pull.started_at is not None))
+        seen.append((count_is_met(goal)(model), pull.coefficient))
 
-    method = GeneralDomain(after_step=[pull, watch])
+    method = GeneralDomain(after_step=[lose, pull, watch])
     _, report = apply(fresh(), method, goal, training_on(digits, replace(_PINNED, epochs=6)))
-    assert pull.started_at is not None
-    assert 0 < pull.started_at < len(met_at)
-    assert not any(met or started for met, started in met_at[: pull.started_at])
-    assert met_at[pull.started_at] == (True, True)
+    met = [holds for holds, _ in seen]
+    assert 0 < met.index(True) < 60
+    assert not any(met[60:80])
+    assert met[80]
+    assert all(coefficient == 0 for holds, coefficient in seen if not holds)
+    rising = [coefficient for holds, coefficient in seen if holds]
+    assert rising == sorted(rising)
+    assert rising[0] == 0 < rising[-1]
     assert report.density is not None
     assert report.density <= 0.31
 

@@ -76,8 +76,9 @@ class MarginPull:
     """The step callback: ``w <- clip(w - lr * lam_t * dR/dw, -1, 1)`` for every binary weight tensor, first and last
     layer included, after Adam's step and outside its normalisation (decoupled, as AdamW decays; inferred).
 
-    ``ramp``: lam_t rises from 0 over half of the steps that are left when the pull starts; else it is lam at once.
-    ``ready``: the pull starts at the first step after which this holds, at once where None.
+    ``ready``: the pull acts only after steps behind which this holds, after every step where None.
+    ``ramp``: lam_t rises from 0 with each step that the pull acts after, over half as many as are left at the first of
+    them; else it is lam at once.
     """
 
     def __init__(
@@ -96,35 +97,36 @@ class MarginPull:
         self._lam = lam
         self._ramp = ramp
         self._ready = ready
-        self.started_at: int | None = None
+        self._rise = 0.0
+        self._acted = 0
+        self.coefficient = 0.0
+        """lam_t of the last step, 0 where the pull did not act."""
 
     @torch.no_grad()
     def __call__(self, model: Network, place: StepRecord) -> None:
         if place.step == 0:
-            self.started_at = None
-        if self.started_at is None:
-            if self._ready is not None and not self._ready(model):
-                return
-            self.started_at = place.step
-        lam = self.coefficient(place)
-        if lam == 0:
+            self._acted = 0
+        self.coefficient = 0.0
+        if self._ready is not None and not self._ready(model):
+            return
+        if self._acted == 0:
+            self._rise = (place.steps - place.step) * RAMP_SHARE
+        self.coefficient = self._lam * min(1.0, self._acted / self._rise) if self._ramp else self._lam
+        self._acted += 1
+        if self.coefficient == 0:
             return
         for layer in model.modules():
             if isinstance(layer, BinaryWeightLayer):
-                layer.weight.sub_(slope(self._form, layer.weight), alpha=place.learning_rate * lam).clamp_(-1, 1)
-
-    def coefficient(self, place: StepRecord) -> float:
-        """lam_t at a step; 0 before the pull has started."""
-        if self.started_at is None:
-            return 0.0
-        rise = (place.steps - self.started_at) * RAMP_SHARE
-        return self._lam * min(1.0, (place.step - self.started_at) / rise) if self._ramp else self._lam
+                rate = place.learning_rate * self.coefficient
+                layer.weight.sub_(slope(self._form, layer.weight), alpha=rate).clamp_(-1, 1)
 
 
 def count_is_met(goal: Ones) -> Callable[[Network], bool]:
     """For :class:`MarginPull` inside :class:`GeneralDomain`: whether few enough weights are ones.
 
-    Weights must cross 0 to meet the constraint, and a strong pull of form A keeps them from it (methods.md 5).
+    Weights must cross 0 to meet the constraint, and a strong pull of form A keeps them from it, hence a ramp once it is
+    met (methods.md 5, inferred). The constraint may be lost again: the pull then waits until it holds anew, so that
+    pull and penalty, which switches off at the same distance, take turns.
     """
 
     def met(model: Network) -> bool:

@@ -2,10 +2,11 @@
 """The pruning methods on one network, from training to firmware: accuracy, flash, RAM and cycles of every setting.
 
     python bench/methods.py --dry-run                  # the cells that lack a row, with estimated CPU minutes
-    python bench/methods.py --minutes 120              # run cells, seed by seed, and stop in time; run again to go on
+    python bench/methods.py --minutes 120              # run cells, table by table, and stop in time; run again to go on
     python bench/methods.py --only gates --seeds 0     # one method (and what it builds on)
     python bench/methods.py --report --plot plot.svg   # what the rows say
 
+A process computes with one thread. To use two cores give two processes different seeds (``--seeds 0``, ``--seeds 1``).
 Rows are merged into the results file after every cell. Networks are kept in ``--keep``; a lost folder costs time only:
 trained again with the same seed they are the same. Accuracy is that of the test split, scored once per cell, beside
 that of the validation split, on which choices are made. Cycles are modelled at zero wait states, never measured.
@@ -16,14 +17,13 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from methods_cells import all_cells
-from methods_lab import RECIPES, Cell, Lab, Recipe
+from methods_cells import all_tables
+from methods_lab import RECIPES, Cell, Lab, Recipe, cpu_seconds
 from methods_report import draw, report_text
 from methods_rows import Row, done_cells, make_rows, merge_rows, read_rows
 
@@ -31,44 +31,46 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "methods.json"
 KEEP = ROOT / "runs" / "bench-methods"
 SEEDS = (0, 1, 2)
-ROW_MINUTES = 0.3
-"""CPU minutes of linking and running the images of one cell, estimated."""
+ROW_MINUTES = 0.5
+"""CPU minutes of scoring a network and of linking and running its images: a first guess."""
 
 
 def estimated_minutes(cell: Cell, rows: Sequence[Row], recipe: Recipe) -> float:
     """CPU minutes of a cell: the mean of its other seeds, else from its effort and what an epoch has cost so far."""
+    images = mean([row["firmware_cpu_seconds"] / 60 for row in rows] or [ROW_MINUTES])
     own = [row["cpu_seconds"] / 60 for row in rows if (row["method"], row["setting"]) == cell.key]
     if own:
-        return mean(own) + ROW_MINUTES
+        return mean(own) + images
     dense = [row["cpu_seconds"] / 60 for row in rows if row["method"] == "dense"]
     epoch = mean(dense) / (recipe.start + recipe.after) if dense else recipe.epoch_minutes
-    return cell.effort * epoch + ROW_MINUTES
+    return cell.effort * epoch + images
 
 
-def to_do(cells: Sequence[Cell], seeds: Sequence[int], rows: Sequence[Row]) -> list[tuple[Cell, int]]:
-    """What lacks its row: all of a seed before the next, so that the pairs of a seed come together."""
+def to_do(tables: Sequence[Sequence[Cell]], seeds: Sequence[int], rows: Sequence[Row]) -> list[tuple[Cell, int]]:
+    """What lacks its row: all seeds of a table before the next table."""
     done = done_cells(rows)
-    return [(cell, seed) for seed in seeds for cell in cells if (*cell.key, seed) not in done]
+    return [(cell, seed) for table in tables for seed in seeds for cell in table if (*cell.key, seed) not in done]
 
 
 def run_cells(
     work: Sequence[tuple[Cell, int]], lab: Lab, results: Path, header: Mapping[str, Any], minutes: float | None
 ) -> int:
     """Run and store cells; stops before one whose estimate would exceed ``minutes`` of CPU time. Returns how many."""
-    started, commit = time.process_time(), _commit()
+    started, commit = cpu_seconds(), _commit()
     for number, (cell, seed) in enumerate(work):
         expected = estimated_minutes(cell, read_rows(results, dict(header)), lab.recipe)
-        spent = (time.process_time() - started) / 60
+        spent = (cpu_seconds() - started) / 60
         if minutes is not None and spent + expected > minutes:
             print(f"stopped before {' '.join(cell.key)} seed {seed}: {spent:.1f} + {expected:.1f} minutes", flush=True)
             return number
-        rows = make_rows(lab, *cell.key, seed, lab.trained(cell, seed), commit)
+        trained = lab.trained(cell, seed)
+        rows = make_rows(lab, *cell.key, seed, trained, commit)
         merge_rows(results, dict(header), rows)
         row = rows[0]
         print(
             f"{cell.method:17} {cell.setting:13} {seed}  test {row['accuracy']:.4f}  validation "
             f"{row['val_accuracy']:.4f}  {row['cycles']['cortex-m4']:>10,} cycles  {row['flash_bytes']:>7,} bytes  "
-            f"{row['cpu_seconds'] / 60:.1f} minutes",
+            f"{row['cpu_seconds'] / 60:.1f} + {row['firmware_cpu_seconds'] / 60:.1f} minutes",
             flush=True,
         )
     return len(work)
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="these methods alone")
     parser.add_argument("--minutes", type=float, help="CPU minutes that this run may take")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, default=KEEP, help="folder of the trained networks")
     parser.add_argument("--dry-run", action="store_true", help="list what would run")
@@ -106,11 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             draw(rows, options.plot)
         return 0
     rows = read_rows(options.results, header)
-    cells = all_cells(recipe)
-    known = {cell.method for cell in cells}
+    tables = all_tables(recipe)
+    known = {cell.method for table in tables for cell in table}
     if not known.issuperset(options.only or ()):
         parser.error(f"methods are: {', '.join(sorted(known))}")
-    chosen = [cell for cell in cells if options.only is None or cell.method in options.only]
+    chosen = [[cell for cell in table if options.only is None or cell.method in options.only] for table in tables]
     work = to_do(chosen, options.seeds, rows)
     if options.dry_run:
         total = 0.0

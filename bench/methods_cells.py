@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cells of ``bench/methods.py``: every method with its settings, in an order in which nothing comes before what it
-builds on.
+"""The cells of ``bench/methods.py``: every method with its settings, in tables that answer one question each.
 
 Filters go from every layer alike, so that all methods and their controls lose the same filters per layer (equal PFR).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from methods_lab import Cell, Lab, Recipe
+from torch import nn
 
+from picobnn.trainer.evaluate import evaluate
+from picobnn.trainer.fit import StepRecord
 from picobnn.trainer.layers import fractional_bits
 from picobnn.trainer.models import Network
 from picobnn.trainer.pruning import (
@@ -18,7 +21,6 @@ from picobnn.trainer.pruning import (
     BinaryL2,
     Distillation,
     EDropout,
-    EvolutionSettings,
     GateLoss,
     Gates,
     GeneralDomain,
@@ -31,57 +33,96 @@ from picobnn.trainer.pruning import (
     RandomFilters,
     RandomState,
     Rule,
-    SearchSettings,
     apply,
     find_filters,
 )
 from picobnn.trainer.pruning.general_domain import DEFAULT_VALUE_BITS
-from picobnn.trainer.pruning.ising import POPULATION
 
-NARROWER = (0.75, 0.625, 0.5)
-GATE_RATES = (0.25, 0.35, 0.5)
+NARROWER = (0.75, 0.5, 0.35)
 RATES = (0.35, 0.5)
-"""Of the controls and of the other methods that delete filters."""
+"""Shares of the filters that go."""
+LIGHT_RATE = 0.25
 SHARES = (0.5, 0.25, 0.1, 0.05, 0.03)
 LAMS = (0.003, 0.01, 0.03, 0.1)
-COMBINED = (0.35, 0.1)
-"""Share of filters that gates remove, then share of ones."""
+COMBINED = 0.1
+"""Share of ones behind gates at the first of RATES."""
+
+CURVE_POINTS, CURVE_IMAGES = 10, 1000
+"""Looks at the accuracy while the gates of one layer train, and validation images of each."""
 
 _EVOLVED = 2.5  # a step that scores 8 states costs about this many; half of the steps do
+_GATED = 1.6  # a step of gates, in float32, with a teacher's forward pass more and without a backward pass below
+
+
+def all_tables(recipe: Recipe) -> list[list[Cell]]:
+    """Every cell, what others build on first; the tables in the order in which they are worth having."""
+    after = recipe.after
+    light, middle, heavy = (_gates_cell(recipe, rate, Distillation()) for rate in (LIGHT_RATE, *RATES))
+    share = COMBINED
+    return [
+        [Cell("dense", "-", recipe.start + after, lambda lab, seed: lab.then(lab.start(seed), seed, after))],
+        _domain_cells(recipe, [share]),
+        [middle],
+        _searched_cells(recipe, "ising", RATES[0]),
+        _filter_cells(recipe, middle, RATES[0]),
+        [Cell("narrower", f"{x:g}", x**1.5 * (recipe.start + after), _narrower(x)) for x in NARROWER],
+        _margin_cells(recipe),
+        _domain_cells(recipe, [each for each in SHARES if each != share]),
+        [light, heavy],
+        _searched_cells(recipe, "ising", RATES[1]),
+        _filter_cells(recipe, heavy, RATES[1]),
+        [Cell("gates+domain", f"{RATES[0]:g}+{share:g}", after, _domain(share, is_symmetric=False, of=middle))],
+        _searched_cells(recipe, "edropout", RATES[0]),
+    ]
 
 
 def all_cells(recipe: Recipe) -> list[Cell]:
-    """Every cell, what others build on first."""
-    layers = len(recipe.widths)
-    after, filters = recipe.after, layers * recipe.layer + recipe.final
-    cells = [Cell("dense", "-", recipe.start + after, lambda lab, seed: lab.then(lab.start(seed), seed, after))]
-    cells += [Cell("narrower", f"{x:g}", x**2 * (recipe.start + after), _narrower(x)) for x in NARROWER]
-    gates = {}
-    for rate in GATE_RATES:
-        gates[rate] = Cell("gates", f"{rate:g}", filters + layers * recipe.gate * 1.5, _gates(rate, Distillation()))
-        cells.append(gates[rate])
-    alone = filters + layers * recipe.gate
-    cells += [Cell("gates-alone", f"{rate:g}", alone, _gates(rate, None)) for rate in RATES]
-    for rate in RATES:
-        for rule in (Rule.SCALE, Rule.SIMILAR):
-            for name, kind in (("msf-layerwise", MsfLayerwise), ("msf-cascade", MsfCascade)):
-                setting = f"{rule.value}-{rate:g}"
-                cells.append(Cell(name, setting, filters, _by_rule(kind, rule, gates[rate])))
-        cells.append(Cell("random", f"{rate:g}", filters, _ranked(gates[rate], is_random=True)))
-        cells.append(Cell("sensitivity", f"{rate:g}", filters, _ranked(gates[rate], is_random=False)))
-    for name, evolving in (("ising", 1.2), ("edropout", (1 + _EVOLVED) / 2)):
-        for rate in RATES:
-            chosen = Cell(name, f"{rate:g}", evolving * after, _searched(name, rate))
-            cells += [chosen, Cell(f"{name}-control", f"{rate:g}", after, _control(chosen))]
-    for share in SHARES:
-        cells.append(Cell("domain", f"{share:g}", 1.1 * after, _domain(share, is_symmetric=False)))
-        cells.append(Cell("domain-symmetric", f"{share:g}", 1.1 * after, _domain(share, is_symmetric=True)))
-    cells.append(Cell("deterministic", "-", 0, _binary_l2(0.0)))
-    cells.append(Cell("stochastic", "-", recipe.start, _binary_l2(0.0, Binarization.STOCHASTIC)))
-    cells += [Cell("binary-l2", f"{lam:g}", 1.1 * recipe.start, _binary_l2(lam)) for lam in LAMS]
-    rate, share = COMBINED
-    cells.append(Cell("gates+domain", f"{rate:g}+{share:g}", after, _domain(share, is_symmetric=False, of=gates[rate])))
-    return cells
+    """The cells of all tables."""
+    return [cell for table in all_tables(recipe) for cell in table]
+
+
+def _behind_deletion(recipe: Recipe) -> int:
+    """Epochs of what deletes filters by a rule: those of the layers and the last ones."""
+    return len(recipe.widths) * recipe.layer + recipe.final
+
+
+def _gates_cell(recipe: Recipe, rate: float, distillation: Distillation | None) -> Cell:
+    name = "gates-alone" if distillation is None else "gates"
+    effort = _behind_deletion(recipe) + len(recipe.widths) * recipe.gate * _GATED
+    return Cell(name, f"{rate:g}", effort, _gates(rate, distillation))
+
+
+def _filter_cells(recipe: Recipe, gates: Cell, rate: float) -> list[Cell]:
+    """What gates are compared with, at their counts."""
+    cells, effort = [_gates_cell(recipe, rate, None)], _behind_deletion(recipe)
+    cells.append(Cell("random", f"{rate:g}", effort, _ranked(gates, is_random=True)))
+    for rule in (Rule.SCALE, Rule.SIMILAR):
+        for name, kind in (("msf-layerwise", MsfLayerwise), ("msf-cascade", MsfCascade)):
+            cells.append(Cell(name, f"{rule.value}-{rate:g}", effort, _by_rule(kind, rule, gates)))
+    return [*cells, Cell("sensitivity", f"{rate:g}", effort, _ranked(gates, is_random=False))]
+
+
+def _searched_cells(recipe: Recipe, name: str, rate: float) -> list[Cell]:
+    """A state search and its control of random filters."""
+    evolving = 1.2 if name == IsingPruning.name else (1 + _EVOLVED) / 2
+    chosen = Cell(name, f"{rate:g}", evolving * recipe.after, _searched(name, rate))
+    return [chosen, Cell(f"{name}-control", f"{rate:g}", recipe.after, _control(chosen))]
+
+
+def _domain_cells(recipe: Recipe, shares: Sequence[float]) -> list[Cell]:
+    return [
+        Cell(name, f"{share:g}", 1.1 * recipe.after, _domain(share, is_symmetric=is_symmetric))
+        for share in shares
+        for name, is_symmetric in (("domain", False), ("domain-symmetric", True))
+    ]
+
+
+def _margin_cells(recipe: Recipe) -> list[Cell]:
+    return [
+        Cell("deterministic", "-", 0, _binary_l2(0.0)),
+        *(Cell("binary-l2", f"{lam:g}", 1.1 * recipe.start, _binary_l2(lam)) for lam in LAMS),
+        Cell("stochastic", "-", recipe.start, _binary_l2(0.0, Binarization.STOCHASTIC)),
+    ]
 
 
 def _narrower(share: float) -> Any:
@@ -91,13 +132,31 @@ def _narrower(share: float) -> Any:
 def _gates(rate: float, distillation: Distillation | None) -> Any:
     def train(lab: Lab, seed: int) -> Network:
         recipe = lab.recipe
+        curve = _Curve(lab)
         method = Gates(
-            GateLoss(distillation=distillation), gates=Phase(1e-3, recipe.gate), retrain=Phase(1e-4, recipe.layer)
-        )
+            GateLoss(distillation=distillation), gates=Phase(1e-3, recipe.gate), retrain=Phase(1e-4, recipe.layer),
+            after_step=[curve],
+        )  # fmt: skip
         small, _ = apply(lab.start(seed), method, lab.quota(rate), lab.training(seed))
+        lab.note("gate_curve", curve.layers)
         return lab.then(_network(small), seed, recipe.final)
 
     return train
+
+
+class _Curve:
+    """A step callback. ``layers``: accuracy on the first validation images, :data:`CURVE_POINTS` times while the gates
+    of each layer train, layer after layer."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._split = lab.dataset.val.take(slice(CURVE_IMAGES))
+        self.layers: list[list[float]] = []
+
+    def __call__(self, model: nn.Module, place: StepRecord) -> None:
+        if place.step == 0:
+            self.layers.append([])
+        if (place.step + 1) * CURVE_POINTS // place.steps > place.step * CURVE_POINTS // place.steps:
+            self.layers[-1].append(evaluate(model, self._split.images, self._split.labels))
 
 
 def _by_rule(kind: type[MsfLayerwise | MsfCascade], rule: Rule, gates: Cell) -> Any:
@@ -126,12 +185,7 @@ def _ranked(gates: Cell, *, is_random: bool) -> Any:
 
 def _searched(name: str, rate: float) -> Any:
     def train(lab: Lab, seed: int) -> Network:
-        many = EvolutionSettings(population=POPULATION)  # a state of Ising's costs next to nothing
-        method = (
-            IsingPruning(SearchSettings(many, seed=seed))
-            if name == IsingPruning.name
-            else EDropout(SearchSettings(seed=seed))
-        )
+        method = IsingPruning() if name == IsingPruning.name else EDropout()
         small, _ = apply(lab.start(seed), method, lab.quota(rate), lab.training(seed))
         return _network(small)
 

@@ -4,12 +4,14 @@
 Every network has the same history: ``start`` epochs from random weights, then ``after`` epochs at a smaller rate in
 which a method does its work. ``dense`` and the narrower networks have both as well, with nothing removed in the second.
 Methods that delete by a rule share these epochs between their own schedule and a last retraining of what is left.
-Precision and memory format are fixed: what is fastest here would make figures depend on the machine's load.
+Precision, memory format and threads are fixed: what is fastest here would make figures depend on the machine's load.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -25,12 +27,15 @@ from picobnn.trainer.models import Network, build_model
 from picobnn.trainer.pruning import Quota, Scope, Training, find_filters, make_quota, training_on
 from picobnn.trainer.step import MemoryFormat, Precision
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, mallopt(3)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Epochs, batch and peak learning rates. ``gate`` and ``layer``: epochs per layer of a layer-wise schedule's two
-    phases; ``final``: of the retraining behind a deletion. ``epoch_minutes``: CPU minutes of one epoch, a first guess
-    that the rows already there replace."""
+    phases; ``final``: of the retraining behind a deletion. ``precision``: of the training convolutions; gates train in
+    float32 whatever it is. ``epoch_minutes``: CPU minutes of one epoch, a first guess that the rows already there
+    replace."""
 
     dataset: str
     widths: tuple[int, ...]
@@ -40,6 +45,7 @@ class Recipe:
     layer: int
     final: int
     batch: int
+    precision: Precision
     epoch_minutes: float
     start_rate: float = 1.5e-2
     after_rate: float = 1e-2
@@ -48,12 +54,12 @@ class Recipe:
         """What rows of one results file must agree in."""
         values = asdict(self)
         del values["epoch_minutes"]
-        return {**values, "widths": list(self.widths)}
+        return {**values, "widths": list(self.widths), "precision": self.precision.value}
 
 
 RECIPES = {
-    "fmnist_cnn": Recipe("fmnist", (32, 64, 128), 8, 6, 1, 1, 3, 128, 1.0),  # 7.51 M MACs
-    "digits_cnn": Recipe("digits", (8, 16, 16), 2, 2, 1, 1, 1, 64, 0.02),  # for tests
+    "fmnist_cnn": Recipe("fmnist", (32, 64, 128), 6, 5, 1, 1, 2, 128, Precision.BFLOAT16, 0.53),  # 7.51 M MACs
+    "digits_cnn": Recipe("digits", (8, 16, 16), 2, 2, 1, 1, 1, 64, Precision.FLOAT32, 0.02),  # for tests
 }
 
 
@@ -74,23 +80,27 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """A network and what its training took, that of what it builds on only where it was missing."""
+    """A network and what its training took, that of what it builds on only where it was missing. ``notes``: further
+    columns of its rows."""
 
     network: Network
     seconds: float
     cpu_seconds: float
+    notes: dict[str, Any]
 
 
 class Lab:
     """Networks of one model and recipe. ``keep``: folder of the networks that are made."""
 
-    def __init__(self, model: str, recipe: Recipe, keep: Path, *, threads: int = 2) -> None:
+    def __init__(self, model: str, recipe: Recipe, keep: Path, *, threads: int = 1) -> None:
         self.model = model
         self.recipe = recipe
         self.dataset: Dataset = load_dataset(recipe.dataset)
         self._threads = threads
         self._keep = keep
+        self._notes: dict[str, Any] = {}
         torch.set_num_threads(threads)
+        _keep_freed_memory()
 
     def options(self, seed: int, epochs: int | None = None, rate: float | None = None) -> FitOptions:
         """Of the second part of a training, unless told otherwise."""
@@ -100,7 +110,7 @@ class Lab:
             learning_rate=self.recipe.after_rate if rate is None else rate,
             seed=seed,
             threads=self._threads,
-            precision=Precision.FLOAT32,
+            precision=self.recipe.precision,
             memory_format=MemoryFormat.CHANNELS_LAST,
         )
 
@@ -126,6 +136,10 @@ class Lab:
         """The network of a cell, trained when it is not there yet."""
         return self._made(f"{cell.method}-{cell.setting}-{seed}", lambda: cell.train(self, seed))
 
+    def note(self, name: str, value: Any) -> None:
+        """Add a column to the rows of the cell that is being trained; plain values for JSON."""
+        self._notes[name] = value
+
     def quota(self, rate: float) -> Quota:
         """``rate`` of all filters, from every layer alike."""
         widths = _widths(self.fresh(0))
@@ -145,15 +159,34 @@ class Lab:
         """From the folder, or made. ``seconds`` has the making of what it builds on in it, where that was not there."""
         path = self._keep / f"{name}.safetensors"
         if not path.exists():
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall, cpu = time.perf_counter(), cpu_seconds()
+            outer, self._notes = self._notes, {}
             network = make().eval()
-            metadata = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+            notes, self._notes = self._notes, outer
+            metadata = {
+                "seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds() - cpu, "notes": notes
+            }  # fmt: skip
             path.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(checkpoint_of(network, metadata), path)
         # A network just made is read back as well: both ways give the same row.
         kept = read_checkpoint(path)
-        return Trained(restore_model(kept, str(path)), kept.metadata["seconds"], kept.metadata["cpu_seconds"])
+        figures = (kept.metadata[name] for name in ("seconds", "cpu_seconds", "notes"))
+        return Trained(restore_model(kept, str(path)), *figures)
 
 
 def _widths(network: Network) -> dict[str, int]:
     return {group.name: group.filters for group in find_filters(network)}
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of the children it has waited for (compilers, emulators)."""
+    return sum(os.times()[:4])
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a training step frees for the next one: handed back to the kernel, tens of MB per step come
+    back as page faults, a sixth of the CPU time of a bfloat16 step. Nothing where the C library is another."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(_M_TRIM_THRESHOLD, 1 << 30)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from layer_runs import PREFIX, board_of, link_plan, plan_for, run_plan
-from methods_lab import Lab, Trained
+from methods_lab import Lab, Trained, cpu_seconds
 
 from picobnn.codegen.plan import Kernels, Optimize, Plan
 from picobnn.errors import ErrorId, PicobnnError
@@ -37,9 +37,11 @@ def make_rows(lab: Lab, method: str, setting: str, seed: int, trained: Trained, 
     """The row of the fastest plan and, where kernels differ on a core, that of the balanced one.
 
     The network's test split is scored here and nowhere else. ``flash_bytes``, ``weight_bytes`` and ``ram_bytes`` are
-    those of Cortex-M4; ``images`` has them of both cores.
+    those of Cortex-M4; ``images`` has them of both cores. ``cpu_seconds``: of training; ``firmware_cpu_seconds``: of
+    scoring, linking and running, compilers and emulator included.
     """
     network, data = trained.network, lab.dataset
+    started = cpu_seconds()
     val = data.val.images
     program, _ = export_program(network, lab.model, val[:DENSITY_IMAGES])
     dense = lab.fresh(0)
@@ -59,6 +61,7 @@ def make_rows(lab: Lab, method: str, setting: str, seed: int, trained: Trained, 
         "seconds": round(trained.seconds, 1),
         "cpu_seconds": round(trained.cpu_seconds, 1),
         "commit": commit,
+        **trained.notes,
     }
     rows: list[Row] = []
     for optimize in (Optimize.SPEED, Optimize.BALANCED):
@@ -69,7 +72,8 @@ def make_rows(lab: Lab, method: str, setting: str, seed: int, trained: Trained, 
         sizes = {name: images[MAIN_CORE][name] for name in ("weight_bytes", "flash_bytes", "ram_bytes")}
         cycles = {core: image["cycles"] for core, image in images.items()}
         rows.append({**common, **sizes, "cycles": cycles, "optimize": optimize.value, "images": images})
-    return rows
+    spent = round(cpu_seconds() - started, 1)
+    return [{**row, "firmware_cpu_seconds": spent} for row in rows]
 
 
 def _image(plan: Plan, core: str, image: Any) -> Row:

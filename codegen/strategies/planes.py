@@ -39,6 +39,7 @@ RUNTIME_FILES = (
     "picobnn_planes.c",
     "picobnn_planes_adders_v7m.h",
     "picobnn_planes_block.c",
+    "picobnn_planes_bytes_v7m.S",
     "picobnn_planes_core.c",
     "picobnn_planes_gather.c",
     "picobnn_planes_gather_v7m.S",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  * picobnn planes cores for two filters at a time, v7-M and v8-M mainline. Contracts and formats stand
- * in picobnn_planes_paired.h; the adders' identities stand in
- * picobnn_planes_adders_v7m.h.
+ * in picobnn_planes_paired.h, the adders' identities in picobnn_adders_v7m.h, the order of the list
+ * loop in picobnn_planes_bytes_v7m.S.
  *
  * Each couple is three lists: the words that both filters add, which bring the counters into a state
  * that is kept, and from there those that only the first adds, then those that only the second adds.
@@ -11,11 +11,11 @@
  * goes onto the stack. Then the low four bits are kept or compared, and r4-r9, r11, r12 become the
  * counters of weight 16 and above, to which the stacked words are added.
  *
- * Cycles on Cortex-M4 (modelled): 115 per group of 16 words, 58 per group of 8, about 6.5 per
- * stacked word, 3 per bit of the compare, about 140 to 180 per filter; the small core: 225 per filter.
- * The order suits two instructions a cycle, see picobnn_planes_v7m.S: 57 cycles per 16 words on M7.
+ * Cycles on Cortex-M4 (modelled): 115 per group of 16 words, 56 per group of 8, about 6.5 per
+ * stacked word, 3 per bit of the compare, about 110 per filter beside that; the small core: 221 per
+ * filter. 57 per group of 16 words on Cortex-M7.
  */
-#include "picobnn_planes_adders_v7m.h"
+#include "picobnn_planes_bytes_v7m.S"
 
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2
 
@@ -42,97 +42,6 @@
     .equ CONSTANT, 144
     .equ FRAME_BYTES, 160
 
-/* The words of four list entries. d may be entries. 9 cycles. */
-    .macro load_four a, b, c, d, entries
-    uxtb    \b, \entries, ror #8
-    and     \a, \entries, #0xff
-    uxtb    \c, \entries, ror #16
-    lsr     \d, \entries, #24
-    ldr     \b, [r9, \b, lsl #2]
-    ldr     \a, [r9, \a, lsl #2]
-    ldr     \c, [r9, \c, lsl #2]
-    ldr     \d, [r9, \d, lsl #2]
-    .endm
-
-/* The words of 16 list entries; the word of weight 16 is in r0. Loses r1-r3 and r10-r12. 110 cycles.
- * steps: moves the window, counts the groups down in lr and leaves the flags of that. */
-    .macro add_entries steps=0
-    ldr     r3, [r8], #16
-    load_four r0, r1, r2, r3, r3
-    ldr     r11, [r8, #-12]
-    add_words r0, r1, r2, r3
-    load_four r2, r3, r10, r11, r11
-    ldr     r12, [r8, #-8]
-    add_words r2, r3, r10, r11
-    double_adder r5, r1, r0, r3, r2
-    pair_adder r6, r0, r1
-    load_four r1, r2, r3, r10, r12
-    ldr     r12, [r8, #-4]
-    add_words r1, r2, r3, r10
-    load_four r3, r10, r11, r12, r12
-    add_words r3, r10, r11, r12
-    double_adder r5, r2, r1, r10, r3
-    pair_adder r6, r1, r2
-    .if \steps
-#if defined(__ARM_FEATURE_DSP)
-    uxtah   r9, r9, lr
-#else
-    uxth    r2, lr
-    add     r9, r9, r2
-#endif
-    eors    r1, r1, r0
-    subs    lr, lr, #0x01000000
-    bic     r0, r0, r1
-    eor     r7, r7, r1
-    bic     r1, r1, r7
-    orr     r0, r0, r1
-    .else
-    full_adder r7, r0, r1
-    .endif
-    .endm
-
-/* Takes all stacked words below the frame, r12, off the stack and adds them to r4 and so on, which
- * stand `source` bytes into the frame. s5 and s6: the counters from weight 32 and 64 on, s7 from 128 on. */
-    .macro add_stacked source, high, s5, s6, s7:vararg
-    mov     r0, sp
-    sub     lr, r12, r0
-    lsl     lr, lr, #22
-    add     r0, r12, #\source
-    ldm     r0, {\high}
-    b       61f
-
-    .balign 4
-60: /* 8 stacked words */
-    pop     {r0-r3}
-    add_four r4, r5, r0, r1, r2, r3
-    ldm     sp!, {r1, r2, r3, r10}
-    add_four r4, r5, r1, r2, r3, r10
-    full_adder r6, r0, r1
-    ripple  r0, r1, \s7
-61:
-    subs    lr, lr, #0x08000000
-    bcs     60b
-
-    tst     lr, #0x04000000
-    beq     62f
-    pop     {r0-r3}
-    add_four r4, r5, r0, r1, r2, r3
-    ripple  r0, r1, \s6
-62:
-    tst     lr, #0x02000000
-    beq     63f
-    pop     {r0, r1}
-    full_adder r4, r0, r1
-    ripple  r0, r1, \s5
-63:
-    tst     lr, #0x01000000
-    beq     64f
-    pop     {r0}
-    ripple  r0, r1, r4, \s5
-64:
-    .endm
-
-/* high: the counters of weight 16 and above. */
     .macro core name, bits, has_classes, high, s5, s6, s7:vararg
     .section .text.picobnn_hot.\name, "ax", %progbits
     .global \name
@@ -188,24 +97,14 @@
     ldr     lr, [r0, #4]
     tst     lr, #0x8000
     beq     30f
-    ldr     r3, [r8], #8
-    load_four r0, r1, r2, r3, r3
-    ldr     r11, [r8, #-4]
-    add_words r0, r1, r2, r3
-    load_four r2, r3, r10, r11, r11
-    add_words r2, r3, r10, r11
-    double_adder r5, r1, r0, r3, r2
-    pair_adder r6, r0, r1
-    and     r1, r7, r0
-    eors    r7, r7, r0
-    str     r1, [sp, #-4]!
+    add_half_group
 
 30: /* r12: the frame above the stacked words */
     str     r8, [r12, #LISTS]
     tst     lr, #0x4000
     beq     31f
     stm     r12, {r4-r7}
-    add_stacked START_HIGH, "\high", "\s5", "\s6", \s7
+    add_stacked r12, START_HIGH, "\high", "\s5", "\s6", \s7
     ldr     r0, [sp, #FILTERS]
     add     r1, sp, #COMMON_HIGH
     stm     r1, {\high}
@@ -217,53 +116,12 @@
     stm     r1, {r4-r7}
     .else
     ldr     r1, [r12, #EVEN]
-    lsrs    r2, lr, #1
-    it      cc
-    mvncc   r1, #0
-    compare_bit r2, r4
-    compare_bit r2, r5
-    compare_bit r2, r6
-    compare_bit r2, r7
+    compare_low r2, lr
     str     r1, [r12, #CARRY]
     str     r2, [r12, #CONSTANT]
     .endif
-    add_stacked COMMON_HIGH, "\high", "\s5", "\s6", \s7
-    .if \has_classes
-    ldr     r3, [sp, #CLASSES]
-    ldr     r10, [sp, #LIMITS]
-    mov     lr, #0
-50: /* one class of pixels */
-    ldr     r2, [r3], #4
-    ldr     r1, [sp, #EVEN]
-    ldrh    r0, [r10, r2]
-    lsrs    r0, r0, #1
-    it      cc
-    mvncc   r1, #0
-    ldr     r2, [sp, #LOW_COUNTERS]
-    compare_bit r0, r2
-    ldr     r2, [sp, #LOW_COUNTERS + 4]
-    compare_bit r0, r2
-    ldr     r2, [sp, #LOW_COUNTERS + 8]
-    compare_bit r0, r2
-    ldr     r2, [sp, #LOW_COUNTERS + 12]
-    compare_bit r0, r2
-    compare_bits r0, r4, \s5
-    ldr     r2, [r3], #4
-    ldr     r0, [sp, #CLASSES_END]
-    ands    r1, r1, r2
-    orr     lr, lr, r1
-    cmp     r3, r0
-    bne     50b
-    ldr     r0, [sp, #LIMIT_STEP]
-    mov     r1, lr
-    add     r10, r10, r0
-    str     r10, [sp, #LIMITS]
-    .else
-    ldr     r0, [sp, #CONSTANT]
-    ldr     r1, [sp, #CARRY]
-    ubfx    r0, r0, #0, #(\bits - 4)
-    compare_bits r0, r4, \s5
-    .endif
+    add_stacked r12, COMMON_HIGH, "\high", "\s5", "\s6", \s7
+    compare_high \bits, \has_classes, r4, \s5
 
     ldr     r0, [sp, #FILTERS]
     ldr     r2, [sp, #OUTPUT]
@@ -283,15 +141,9 @@
     .endm
 
     .macro cores kind, has_classes
-    core picobnn_planes_paired_\kind\()_7, 7, \has_classes, "r4-r6", "r5, r6", "r6"
-    core picobnn_planes_paired_\kind\()_8, 8, \has_classes, "r4-r7", "r5, r6, r7", "r6, r7", r7
-    core picobnn_planes_paired_\kind\()_9, 9, \has_classes, "r4-r8", "r5, r6, r7, r8", "r6, r7, r8", r7, r8
-    core picobnn_planes_paired_\kind\()_10, 10, \has_classes, "r4-r9", "r5, r6, r7, r8, r9", \
-        "r6, r7, r8, r9", r7, r8, r9
-    core picobnn_planes_paired_\kind\()_11, 11, \has_classes, "r4-r9, r11", "r5, r6, r7, r8, r9, r11", \
-        "r6, r7, r8, r9, r11", r7, r8, r9, r11
-    core picobnn_planes_paired_\kind\()_12, 12, \has_classes, "r4-r9, r11-r12", \
-        "r5, r6, r7, r8, r9, r11, r12", "r6, r7, r8, r9, r11, r12", r7, r8, r9, r11, r12
+    .irp bits, 7, 8, 9, 10, 11, 12
+    core_of_bits \bits, picobnn_planes_paired_\kind\()_\bits, \has_classes
+    .endr
     .endm
 
     cores core, 0
@@ -319,13 +171,7 @@
     ldr     r12, [sp, #SMALL_HIGH + 8]
     ldr     r1, [sp, #SMALL_EVEN]
     ripple  r0, r3, r10, r11, r12
-    lsrs    r2, r2, #1
-    it      cc
-    mvncc   r1, #0
-    compare_bit r2, r4
-    compare_bit r2, r5
-    compare_bit r2, r6
-    compare_bit r2, r7
+    compare_low r2, r2
     compare_bits r2, r10, r11, r12
     ldr     r3, [lr, #\place]
     ldr     r0, [sp, #SMALL_OUTPUT]
@@ -333,7 +179,7 @@
     .endm
 
 /* Lists of 16 entries, all counted from the first word, and counters of 7 bits. r8 and r9 stay what
- * they are, lr is the couple. 450 cycles per couple. */
+ * they are, lr is the couple. 442 cycles per couple. */
     .section .text.picobnn_hot.picobnn_planes_paired_small, "ax", %progbits
     .global picobnn_planes_paired_small
     .type   picobnn_planes_paired_small, %function

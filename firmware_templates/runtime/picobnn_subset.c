@@ -12,96 +12,6 @@ typedef enum { ANY, THIN, WIDE } window_kind;
 /* What becomes of the four compares of a filter. */
 typedef enum { PLAIN, POOLED, HALVED } ending;
 
-/* Signed sums of the patterns of two taps. */
-typedef struct {
-    uint32_t none, first, second, both;
-} quad;
-
-PICOBNN_INLINE void add_and_write(quad *sums, uint32_t change, uint32_t *table)
-{
-    sums->none += change;
-    sums->first += change;
-    sums->second += change;
-    sums->both += change;
-    table[0] = sums->none;
-    table[1] = sums->first;
-    table[2] = sums->second;
-    table[3] = sums->both;
-}
-
-/* One tap in both lanes, doubled: what changes when its weight goes from -1 to +1. */
-PICOBNN_INLINE uint32_t twice(const uint8_t *left, const uint8_t *right)
-{
-    return 2u * ((uint32_t)*left | (uint32_t)*right << 16);
-}
-
-/* The signed sums of the patterns of `count` (1 to 5) taps; at least 8 entries are written. Quads
- * follow a Gray code, so that each is one addition away from the one before. */
-static PICOBNN_NOINLINE void write_group(uint32_t *table, const uint8_t *left, const uint8_t *right,
-                                         uint32_t count)
-{
-    uint32_t a, b = 0u, c = 0u, d = 0u, e = 0u;
-    quad sums;
-
-    switch (count) {
-    case 5u:
-        e = twice(left + 4, right + 4);
-        /* fall through */
-    case 4u:
-        d = twice(left + 3, right + 3);
-        /* fall through */
-    case 3u:
-        c = twice(left + 2, right + 2);
-        /* fall through */
-    case 2u:
-        b = twice(left + 1, right + 1);
-        /* fall through */
-    default:
-        a = twice(left, right);
-    }
-    /* Bit 0 of the sum is 0, and halving it as one word undoes the doubling of both lanes. */
-    sums.none = 0u - (a + b + c + d + e) / 2u;
-    sums.first = sums.none + a;
-    sums.second = sums.none + b;
-    sums.both = sums.first + b;
-    add_and_write(&sums, 0u, table);
-    add_and_write(&sums, c, table + 4);
-    if (count <= 3u) {
-        return;
-    }
-    add_and_write(&sums, d, table + 12);
-    add_and_write(&sums, 0u - c, table + 8);
-    if (count == 4u) {
-        return;
-    }
-    add_and_write(&sums, e, table + 24);
-    add_and_write(&sums, c, table + 28);
-    add_and_write(&sums, 0u - d, table + 20);
-    add_and_write(&sums, 0u - c, table + 16);
-}
-
-/* The tables of one image row; `lane` is the distance of the two positions in bytes. */
-PICOBNN_INLINE void write_row(const picobnn_subset_conv2d_layer *layer, uint32_t *table,
-                              const uint8_t *bytes, uint32_t lane, window_kind kind)
-{
-    uint32_t taps = layer->taps;
-
-    if (kind == WIDE) {
-        write_group(table, bytes, bytes + lane, taps - 5u);
-        table += 16;
-        bytes += taps - 5u;
-        taps = 5u;
-    } else if (kind == ANY) {
-        for (uint32_t group = layer->groups; group != 1u; --group) {
-            write_group(table, bytes, bytes + lane, 5u);
-            table += 32;
-            bytes += 5;
-            taps -= 5u;
-        }
-    }
-    write_group(table, bytes, bytes + lane, taps);
-}
-
 /* `count` bytes `value`. Not for long runs. */
 PICOBNN_INLINE uint8_t *fill_bytes(uint8_t *to, uint32_t value, int32_t count)
 {
@@ -332,7 +242,13 @@ PICOBNN_INLINE void run_pair(const picobnn_subset_conv2d_layer *layer, const uin
             } else {
                 stage_row(layer, image, next, column, work->stage);
             }
-            write_row(layer, work->tables + work->rows[slot], bytes, lane, kind);
+            if (kind == WIDE) {
+                picobnn_subset_tables_wide(work->tables + work->rows[slot], bytes, lane,
+                                           layer->taps);
+            } else {
+                picobnn_subset_tables_any(work->tables + work->rows[slot], bytes, lane,
+                                          layer->taps);
+            }
             ++next;
             offset += row_bytes;
         }

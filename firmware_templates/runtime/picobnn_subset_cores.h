@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
- * Internal to the subset kernel: its filters, and how cores differ.
+ * Internal to the subset kernel: its tables and filters, and how cores differ.
  *
- * The functions run all filters on the tables of some image rows for two map rows, and write per
+ * The cores run all filters on the tables of some image rows for two map rows, and write per
  * block of 16 filters one word for the upper and one for the lower map row: compares of the left
  * position in bits 0 to 15, of the right one in bits 16 to 31, bit i for filter i of the block.
  * _halved writes one word per block, the OR of the two. Formats of the filters: picobnn_subset.h.
@@ -9,8 +9,9 @@
 #ifndef PICOBNN_SUBSET_CORES_H
 #define PICOBNN_SUBSET_CORES_H
 
-/* M profile: the functions below are in picobnn_subset_v7m.S where there is Thumb-2, else in
- * picobnn_subset_v6m.S. Other cores run C. */
+/* M profile: where there is Thumb-2 the tables are in picobnn_subset_tables_v7m.S and the filters
+ * of three rows in picobnn_subset_v7m.S; else those filters are in picobnn_subset_v6m.S. The rest
+ * is C. */
 #if defined(__ARM_ARCH_PROFILE) && defined(__ARM_ARCH_ISA_THUMB)
 #if __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB >= 2
 #define PICOBNN_SUBSET_V7M 1
@@ -37,6 +38,17 @@
 #else
 #define PICOBNN_SUBSET_KEEP_LOOP() ((void)0)
 #endif
+
+/* Writes the tables of an image row: for `taps` taps from `bytes` on in the low lanes and from
+ * bytes + lane on in the high ones, the signed sums of all patterns of every group. A last group of
+ * one or two taps gets eight entries. _any: groups of five taps, the rest last, 32 words apart.
+ * _wide, for 6 to 9 taps: all but the last five, and 16 words behind them those. `table` is 4-byte
+ * aligned. */
+typedef void picobnn_subset_row_tables(uint32_t *table, const uint8_t *bytes, uint32_t lane,
+                                       uint32_t taps);
+
+picobnn_subset_row_tables picobnn_subset_tables_any;
+picobnn_subset_row_tables picobnn_subset_tables_wide;
 
 /* Three kernel rows: rows[0] to rows[3] are where the tables of the image rows begin, in words from
  * `tables`; `count` is even, at least 2. */

@@ -169,7 +169,7 @@ PICOBNN_INLINE void set_row(slice_walk *walk)
 
 /* Runs row `y` of the positions. The rows under its windows go into the strip as far as they are
  * not there, the last of them with the first job. */
-static PICOBNN_NOINLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *output)
+PICOBNN_INLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *output)
 {
     const picobnn_slice_conv2d_layer *layer = walk->layer;
     const uint32_t top = y * layer->shape.stride_y;
@@ -179,17 +179,17 @@ static PICOBNN_NOINLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *out
     const uint32_t *weights = layer->weights;
     const uint16_t *span = layer->spans;
 
-    walk->job.count = 0u;
-    walk->job.positions = 0u;
     if (top >= walk->next || bottom < walk->next) {
         walk->next = top;
         walk->slot = 0u;
     }
-    while (walk->next != bottom) {
-        if (walk->job.count != 0u) {
-            walk->job.groups = layer->groups;
-            run_job(walk);
-        }
+    walk->job.positions = 0u;
+    while (walk->next + 1u < bottom) {
+        set_row(walk);
+        run_job(walk);
+    }
+    walk->job.count = 0u;
+    if (walk->next != bottom) {
         set_row(walk);
     }
     if (walk->slot != 0u) {
@@ -198,7 +198,7 @@ static PICOBNN_NOINLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *out
     if (layer->row_sets != NULL) {
         starts += layer->row_sets[y] * walk->set_words;
     }
-    for (uint32_t i = layer->span_count; i != 0u; --i) {
+    for (uint32_t left = layer->span_count;;) {
         const uint32_t positions = *span++;
 
         walk->job.strip = strip;
@@ -206,8 +206,10 @@ static PICOBNN_NOINLINE void run_row(slice_walk *walk, uint32_t y, uint32_t *out
         walk->job.starts = starts + *span++ * walk->set_words;
         walk->job.output = output;
         walk->job.positions = positions;
-        walk->job.groups = layer->groups;
         run_job(walk);
+        if (--left == 0u) {
+            return;
+        }
         walk->job.count = 0u;
         strip += positions * (walk->job.step_bytes / 4u);
         output += positions * layer->groups;
@@ -271,6 +273,7 @@ static PICOBNN_NOINLINE void start_walk(slice_walk *walk, const picobnn_slice_co
     walk->job.strip_bytes = 4u * group_words;
     walk->job.pixel_bytes = 4u * layer->groups;
     walk->job.step_bytes = 4u * shape->stride_x * height;
+    walk->job.groups = layer->groups;
     for (uint32_t group = layer->groups; group != 0u; --group) {
         clear_words(strip, left * height);
         clear_words(strip + (left + walk->copied) * height, right * height);

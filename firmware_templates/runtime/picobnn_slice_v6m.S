@@ -4,7 +4,7 @@
  *     void picobnn_slice_3x3(picobnn_slice_job *job);
  *
  * Contract as in picobnn_slice.h; all pointers 4-byte aligned; no word beyond strip, weights and
- * starts is read. 52 bytes of stack. No branch depends on the map.
+ * starts is read. 56 bytes of stack. No branch depends on the map.
  *
  * Identity: nine marks, a start k of three planes and a 1 overflow 8 where marks + k + 1 >= 8. Two
  * words x and y go into a counter as the pair (x, p) with p = x ^ y; two pairs take 8 operations and
@@ -46,7 +46,8 @@
     .equ START_2, 4
     .equ START_4, 8
     .equ JOB, 12
-    .equ FRAME, 16
+    .equ GROUPS, 16  /* left */
+    .equ FRAME, 20
 
 /* Bytes of the weights of a group: three columns of five words. */
     .equ FILTER, 60
@@ -135,6 +136,8 @@ picobnn_slice_3x3:
     push    {r4-r7}
     sub     sp, #FRAME
     str     r0, [sp, #JOB]
+    ldr     r1, [r0, #JOB_GROUPS]
+    str     r1, [sp, #GROUPS]
 
 .Lgroup: /* r0 job */
     movs    r1, r0
@@ -201,9 +204,9 @@ picobnn_slice_3x3:
     positions 24
 .Lgroup_done:
     ldr     r0, [sp, #JOB]
-    ldr     r1, [r0, #JOB_GROUPS]
+    ldr     r1, [sp, #GROUPS]
     subs    r1, #1
-    str     r1, [r0, #JOB_GROUPS]
+    str     r1, [sp, #GROUPS]
     beq     .Ldone
     b       .Lgroup
 .Ldone:

@@ -4,7 +4,7 @@
  *     void picobnn_slice_3x3(picobnn_slice_job *job);
  *
  * Contract as in picobnn_slice.h; all pointers 4-byte aligned; no word beyond strip, weights and
- * starts is read. 64 bytes of stack. No branch depends on the map.
+ * starts is read. 72 bytes of stack. No branch depends on the map.
  *
  * Identity: nine marks, a start k of three planes and a 1 overflow 8 where marks + k + 1 >= 8. Two
  * words x and y go into a counter as the pair (x, p) with p = x ^ y; two pairs take 8 operations and
@@ -46,7 +46,8 @@
     .equ PIXEL, 16   /* bytes of an output pixel */
     .equ END, 20     /* of the output */
     .equ JOB, 24
-    .equ FRAME, 28
+    .equ GROUPS, 28  /* left */
+    .equ FRAME, 36
 
 /* Bytes of the weights of a group: three columns of five words. */
     .equ FILTER, 60
@@ -114,35 +115,59 @@
 picobnn_slice_3x3:
     push    {r4-r11, lr}
     sub     sp, sp, #FRAME
-    str     r0, [sp, #JOB]
+    ldr     r1, [r0, #JOB_GROUPS]
+    strd    r0, r1, [sp, #JOB]
 
 .Lgroup: /* r0 job */
     add     r1, r0, #JOB_SLOT
     ldm     r1, {r1-r5} /* slot, from, from_step, from_group, count */
-    cbz     r5, .Lcopied
+    cmp     r5, #0
+    beq     .Lcopied
     ldr     r6, [r0, #JOB_STRIP_BYTES]
     adds    r4, r4, r2
     adds    r6, r6, r1
     strd    r6, r4, [r0, #JOB_SLOT]
     add     r12, r3, r3, lsl #1
-    subs    r5, r5, #4
-    blo     .Lcopy_rest
+    subs    r5, r5, #8
+    blo     .Lcopy_seven
     .balign 4
-.Lcopy_four:
+.Lcopy_eight:
+    add     lr, r2, r3, lsl #2
     ldr     r4, [r2]
     ldr     r6, [r2, r3]
     ldr     r7, [r2, r3, lsl #1]
     ldr     r8, [r2, r12]
-    add     r2, r2, r3, lsl #2
+    ldr     r9, [lr]
+    ldr     r10, [lr, r3]
+    ldr     r11, [lr, r3, lsl #1]
+    ldr     lr, [lr, r12]
     str     r4, [r1]
     str     r6, [r1, #12]
     str     r7, [r1, #24]
     str     r8, [r1, #36]
+    str     r9, [r1, #48]
+    str     r10, [r1, #60]
+    str     r11, [r1, #72]
+    str     lr, [r1, #84]
+    add     r2, r2, r3, lsl #3
+    adds    r1, r1, #96
+    subs    r5, r5, #8
+    bhs     .Lcopy_eight
+.Lcopy_seven: /* at most: the low bits of r5 tell how many */
+    tst     r5, #4
+    beq     .Lcopy_three
+    ldr     r4, [r2]
+    ldr     r6, [r2, r3]
+    ldr     r7, [r2, r3, lsl #1]
+    ldr     r8, [r2, r12]
+    str     r4, [r1]
+    str     r6, [r1, #12]
+    str     r7, [r1, #24]
+    str     r8, [r1, #36]
+    add     r2, r2, r3, lsl #2
     adds    r1, r1, #48
-    subs    r5, r5, #4
-    bhs     .Lcopy_four
-.Lcopy_rest:
-    adds    r5, r5, #4
+.Lcopy_three:
+    ands    r5, r5, #3
     beq     .Lcopied
 .Lcopy_one:
     ldr     r4, [r2]
@@ -156,19 +181,17 @@ picobnn_slice_3x3:
     cmp     r6, #0
     beq     .Lgroup_done
     mla     lr, r6, r7, r4
-    mov     r12, r7
-    cmp     r8, #12
-    ldm     r3!, {r8-r11}
-    stm     sp, {r8-r12}
-    str     lr, [sp, #END]
-    add     r8, r1, r5
-    add     r9, r2, #FILTER
-    mov     r10, r3
-    add     r11, r4, #4
-    stm     r0, {r8-r11}
+    add     r9, r1, r5
+    add     r10, r2, #FILTER
+    add     r11, r3, #16
+    add     r12, r4, #4
+    stm     r0, {r9-r12}
     mov     r12, r4
     mov     r0, r1
     mov     r1, r2
+    ldm     r3, {r2-r5}
+    stm     sp, {r2-r5, r7, lr}
+    cmp     r8, #12
     bne     .Ltwo
     tst     r6, #1
     bne     2f
@@ -185,9 +208,9 @@ picobnn_slice_3x3:
     bne     .Ltwo
 .Lgroup_done:
     ldr     r0, [sp, #JOB]
-    ldr     r1, [r0, #JOB_GROUPS]
+    ldr     r1, [sp, #GROUPS]
     subs    r1, r1, #1
-    str     r1, [r0, #JOB_GROUPS]
+    str     r1, [sp, #GROUPS]
     bne     .Lgroup
     add     sp, sp, #FRAME
     pop     {r4-r11, pc}

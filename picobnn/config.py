@@ -120,7 +120,7 @@ class PruneSection(_Section):
     def _one_target(self) -> PruneSection:
         given = [name for name in PRUNE_TARGETS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one of {' and '.join(given)}")
+            raise ValueError(f"give only one of {' and '.join(given)}")
         return self
 
 
@@ -275,9 +275,10 @@ def _config_error(error: ValidationError, where: str) -> PicobnnError:
         hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
         return PicobnnError(ErrorId.CONFIG_UNKNOWN_KEY, f"unknown key '{path[-1]}'.", where=place, remedy=hint)
     message = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
     return PicobnnError(
         ErrorId.CONFIG_VALUE,
-        f"{message} (got {first['input']!r}).",
+        f"{message}{got}.",
         where=place,
         remedy="Correct the value; docs/configuration.md lists the keys and their units.",
     )

@@ -13,7 +13,7 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.files import write_json
 from picobnn.flow.extras import require_train
 from picobnn.flow.prune_goal import Gauge, GoalOutcome, aim_of, gauge_of
-from picobnn.flow.prune_methods import Dial, MethodEntry, as_network, find_method, sketch
+from picobnn.flow.prune_methods import MethodEntry, as_network, find_method, sketch
 from picobnn.flow.run_directory import RunDirectory, write_config
 from picobnn.flow.state import digest, forget_behind_prune
 from picobnn.flow.train import load_data, training_threads
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from picobnn.trainer.models import Network
-    from picobnn.trainer.pruning import PruningReport, Retrain, Training
+    from picobnn.trainer.pruning import PruningReport, Retrain, Scope, Training
     from picobnn.trainer.pruning.reach import Aim
 
 
@@ -124,26 +124,18 @@ class _Work:
 
     def prune(self, images: npt.NDArray[np.uint8]) -> tuple[Network, PruningReport, GoalOutcome | None]:
         """As configured: to a goal, or by the rate. ``images``: training images for densities."""
-        from picobnn.trainer.pruning import PruningSettings, Scope, apply
-        from picobnn.trainer.pruning import prune as prune_in_rounds
+        from picobnn.trainer.pruning import Scope
 
-        section = self.config.prune
-        entry = find_method(section.method)
+        entry = find_method(self.config.prune.method)
         gauge = gauge_of(self.config, images)
         aim = aim_of(self.config, gauge)
         if aim is not None:
             return self._reach(entry, aim, gauge)
-        self.begin()
-        method = entry.make(section.seed, section.rate)
-        if entry.ranks:
-            settings = PruningSettings(section.rate, section.rounds, Scope.LAYER)
-            small, report = prune_in_rounds(self.network, method, settings, self.training, self.retrain)
-        else:
-            goal = None if entry.dial is None else entry.dial.goal_of_share(self.network, section.rate)
-            small, report = apply(self.network, method, goal, self.training)
-        return as_network(small), report, None
+        scope = Scope.LAYER if entry.ranks else Scope.EVEN
+        return *self._removed(entry, self.config.prune.rate, scope), None
 
     def _reach(self, entry: MethodEntry, aim: Aim, gauge: Gauge | None) -> tuple[Network, PruningReport, GoalOutcome]:
+        from picobnn.trainer.pruning import Scope
         from picobnn.trainer.pruning.reach import reach
 
         dial, seed = entry.dial, self.config.prune.seed
@@ -160,8 +152,7 @@ class _Work:
             return gauge.predicted(sketch(entry, self.network, setting, self.training, seed))
 
         def run(setting: int) -> tuple[tuple[Network, PruningReport], float]:
-            self.begin()
-            small, report = self._run(entry, dial, setting)
+            small, report = self._removed(entry, dial.share(self.network, setting), Scope.EVEN)
             return (small, report), dial.removed(report) if gauge is None else gauge.figure(small)
 
         found = reach(predict, run, 0, dial.most(self.network), aim)
@@ -175,16 +166,18 @@ class _Work:
         )
         return *found.result, goal
 
-    def _run(self, entry: MethodEntry, dial: Dial, setting: int) -> tuple[Network, PruningReport]:
-        from picobnn.trainer.pruning import PruningSettings, Scope, apply
+    def _removed(self, entry: MethodEntry, share: float, scope: Scope) -> tuple[Network, PruningReport]:
+        """The network without ``share``. An impossible share is refused before anything begins."""
+        from picobnn.trainer.pruning import PruningSettings, apply
         from picobnn.trainer.pruning import prune as prune_in_rounds
 
         section = self.config.prune
-        share = dial.share(self.network, setting)
+        goal = None if entry.dial is None else entry.dial.goal(self.network, share, scope)
         method = entry.make(section.seed, share)
+        self.begin()
         if entry.ranks:
-            settings = PruningSettings(share, section.rounds, Scope.EVEN)
+            settings = PruningSettings(share, section.rounds, scope)
             small, report = prune_in_rounds(self.network, method, settings, self.training, self.retrain)
         else:
-            small, report = apply(self.network, method, dial.goal(self.network, setting), self.training)
+            small, report = apply(self.network, method, goal, self.training)
         return as_network(small), report

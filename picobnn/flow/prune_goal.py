@@ -56,7 +56,7 @@ class FlashGauge:
         self._config = config
         self._images = images[:MEASURED_IMAGES]
         self._board: Board = load_board(config.target.board)
-        self._code: dict[tuple[str, ...], int] = {}
+        self._code: dict[tuple[tuple[str, bool], ...], int] = {}
         self.basis = "linked"
 
     @property
@@ -67,7 +67,7 @@ class FlashGauge:
         """Tables of the plan, and the code that its kernels were linked with before."""
         program, _ = export_program(network, self._config.model.name, self._images)
         plan = make_plan_for(program, self._board.target, self._config)
-        kernels = tuple(f"{step.strategy}{step.transpose_bytes > 0}" for step in plan.steps)
+        kernels = tuple((step.strategy, step.transpose_bytes > 0) for step in plan.steps)
         tables = _table_bytes(plan, self._board.target)
         if kernels not in self._code:
             self._code[kernels] = self._measure(program, plan) - tables

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from picobnn.config import PruneMethod
+from picobnn.errors import ErrorId, PicobnnError
 
 if TYPE_CHECKING:
     from picobnn.trainer.models import Network
-    from picobnn.trainer.pruning import Ones, PruningMethod, PruningReport, Quota, Training
+    from picobnn.trainer.pruning import Ones, PruningMethod, PruningReport, Quota, Scope, Training
 
 ZERO_STEPS = 195
 _ZERO_STEP = 1 / 400
@@ -31,12 +32,9 @@ class Dial(Protocol):
         """The share that the setting removes."""
         ...
 
-    def goal(self, network: Network, setting: int) -> Any:
-        """The method's own goal."""
-        ...
-
-    def goal_of_share(self, network: Network, share: float) -> Any:
-        """The method's own goal for a share to remove. Raises PRUNING for an impossible one."""
+    def goal(self, network: Network, share: float, scope: Scope) -> Any:
+        """The method's own goal for a share to remove; ``scope``: how filters are spread over layers. Raises PRUNING
+        for an impossible share."""
         ...
 
     def removed(self, report: PruningReport) -> float:
@@ -53,14 +51,11 @@ class Filters:
     def share(self, network: Network, setting: int) -> float:
         return setting / sum(_filters(network).values())
 
-    def goal(self, network: Network, setting: int) -> Quota:
-        return self.goal_of_share(network, self.share(network, setting))
-
-    def goal_of_share(self, network: Network, share: float) -> Quota:
-        from picobnn.trainer.pruning import Scope, make_quota
+    def goal(self, network: Network, share: float, scope: Scope) -> Quota:
+        from picobnn.trainer.pruning import make_quota
 
         filters = _filters(network)
-        return make_quota(filters, filters, share, Scope.EVEN, 1)
+        return make_quota(filters, filters, share, scope, 1)
 
     def removed(self, report: PruningReport) -> float:
         return report.filters_removed
@@ -75,12 +70,14 @@ class Zeros:
     def share(self, network: Network, setting: int) -> float:  # noqa: ARG002
         return 0.5 + setting * _ZERO_STEP
 
-    def goal(self, network: Network, setting: int) -> Ones:
-        return self.goal_of_share(network, self.share(network, setting))
-
-    def goal_of_share(self, network: Network, share: float) -> Ones:  # noqa: ARG002
+    def goal(self, network: Network, share: float, scope: Scope) -> Ones:  # noqa: ARG002
         from picobnn.trainer.pruning import Ones
 
+        if share < 0.5:
+            raise PicobnnError(
+                ErrorId.PRUNING, f"{share:.3g} is below 0.5, and at least half of the weight bits become zeros.",
+                where="share of zeros", remedy="Give the share of zeros with --set prune.rate=0.9, or a target.",
+            )  # fmt: skip
         return Ones(1 - share)
 
     def removed(self, report: PruningReport) -> float:
@@ -119,14 +116,14 @@ def find_method(name: PruneMethod) -> MethodEntry:
 def sketch(entry: MethodEntry, network: Network, setting: int, training: Training, seed: int) -> Network:
     """About what the setting would leave of ``network``, without training: the filters a ranking takes, random ones for
     a method that trains, random bits with that share of ones for weight values."""
-    from picobnn.trainer.pruning import RandomFilters, apply
+    from picobnn.trainer.pruning import RandomFilters, Scope, apply
 
     if isinstance(entry.dial, Zeros):
         return _random_bits(network, entry.dial.share(network, setting), seed)
     assert entry.dial is not None
     share = entry.dial.share(network, setting)
     method = entry.make(seed, share) if entry.ranks else RandomFilters(seed)
-    return as_network(apply(network, method, entry.dial.goal(network, setting), training)[0])
+    return as_network(apply(network, method, entry.dial.goal(network, share, Scope.EVEN), training)[0])
 
 
 def as_network(model: Any) -> Network:

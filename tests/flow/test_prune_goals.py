@@ -96,9 +96,12 @@ def test_a_cycles_goal_is_met_by_the_estimate(run: RunDirectory, capsys: pytest.
         (("--target-rate", "0.99"), "nearest is 0.925"),
         (("--target-rate", "0.2", "--method", "domain"), "nearest is 0.5"),
         (("--target-rate", "0.2", "--method", "binary-l2"), "stays at 0"),
+        (("--method", "domain"), "0.35 is below 0.5"),
+        (("--method", "gates", "--set", "prune.rate=0.99"), "40 filters are to go"),
+        (("--method", "scale", "--set", "prune.rate=0.99"), "40 filters are to go"),
     ],
 )
-def test_impossible_goals_are_refused_with_the_nearest(
+def test_impossible_goals_are_refused_and_leave_the_run_as_it_was(
     run: RunDirectory, arguments: tuple[str, ...], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.read_bytes() for path in run.path.iterdir()}
@@ -112,7 +115,7 @@ def test_impossible_goals_are_refused_with_the_nearest(
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("--target-rate", "0.2", "--target-flash", "4 KiB"), "target_rate and target_flash"),
+        (("--target-rate", "0.2", "--target-flash", "4 KiB"), "give only one of target_rate and target_flash."),
         (("--target-cycles", "m4"), "m4=120000"),
         (("--target-flash", "little"), "KiB"),
         (("--method", "magic"), "sensitivity"),

@@ -29,6 +29,18 @@ def test_the_nearest_setting_of_a_monotone_figure_is_found_or_named(
     assert f"nearest is {aim.show(nearest)}" in caught.value.what
 
 
+def test_figures_that_jump_with_the_kernels_are_swept() -> None:
+    """Flash as ``domain`` gives it: few ones bring kernels with more code, still fewer others."""
+
+    def predict(step: int) -> float:
+        if step < 50 or step > 192:
+            return 9_500 - 10 * step if step < 50 else 17_600
+        return 13_500 - 15 * (step - 50)
+
+    aim = Aim("bytes", 13_480)
+    assert aim.meets(predict(find_step(predict, 0, 195, aim)))
+
+
 def test_bisection_asks_few_times() -> None:
     asked: list[int] = []
 

@@ -18,6 +18,7 @@ WITHIN = 0.05
 """How far from the goal a result may lie, as a share of the goal."""
 
 _NEIGHBOURS = 4  # how far round the bisection's answer is looked: figures are monotone but for words and kernels
+_SWEEP = 16  # into how many parts the range is then cut: other kernels may bring their code or save it
 
 Result = TypeVar("Result")
 
@@ -55,20 +56,21 @@ class Run(Generic[Result]):
 def find_step(predict: Callable[[int], float], least: int, most: int, aim: Aim) -> int:
     """The setting from ``least`` to ``most`` whose predicted figure is nearest to the target.
 
-    ``predict`` rises or falls with the setting, but for small irregularities. Raises PRUNING, naming the nearest figure
-    that was found, when that misses the target by more than :data:`WITHIN`.
+    Found for sure where ``predict`` rises or falls with the setting; where it does not (kernels change, and the code
+    behind them), the settings of an even sweep are tried too. Raises PRUNING, naming the nearest figure that was found,
+    when that misses the target by more than :data:`WITHIN`.
     """
     best, figure = _nearest(predict, least, most, aim)
     if not aim.meets(figure):
         raise PicobnnError(
-            ErrorId.PRUNING, f"{aim.show(aim.target)} cannot be reached; the nearest is {aim.show(figure)}.",
+            ErrorId.PRUNING, f"{aim.show(aim.target)}: no amount tried comes near; the nearest is {aim.show(figure)}.",
             where=aim.what, remedy=f"Ask for {aim.show(figure)}, or start from a wider or narrower network.",
         )  # fmt: skip
     return best
 
 
 def _nearest(predict: Callable[[int], float], least: int, most: int, aim: Aim) -> tuple[int, float]:
-    """By bisection, then among the neighbours of where it ends: the setting and its figure."""
+    """By bisection, then among the neighbours of where it ends, then by an even sweep: the setting and its figure."""
     known: dict[int, float] = {}
 
     def figure(step: int) -> float:
@@ -88,7 +90,9 @@ def _nearest(predict: Callable[[int], float], least: int, most: int, aim: Aim) -
     def nearest() -> int:
         return min(known, key=lambda step: (abs(known[step] - aim.target), step))
 
-    for step in range(max(least, low - _NEIGHBOURS), min(most, high + _NEIGHBOURS) + 1):
+    neighbours = range(max(least, low - _NEIGHBOURS), min(most, high + _NEIGHBOURS) + 1)
+    sweep = (least + (most - least) * part // _SWEEP for part in range(1, _SWEEP))
+    for step in (*neighbours, *sweep):
         if aim.meets(known[nearest()]):
             break
         figure(step)

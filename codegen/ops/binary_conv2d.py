@@ -5,7 +5,8 @@ Meaning: ``acc[y, x, o] = sum over ky, kx, i of x * w[o, ky, kx, i]`` over the k
 two values, i over the channels of the group of o.
 Shape: (H, W, C) bits -> (H', W', O), behind the pool where there is one.
 Integer semantics: outside the map x is -1 (``MINUS_ONE``) or the tap is left out (``ZERO``).
-C counterpart: strategy ``xnor``.
+C counterpart: strategy ``xnor`` for -1 and +1 without groups and removed taps, else ``xnor_general``; others are faster
+where they accept (docs/kernel-selection.md).
 Cost: O * ky * kx * ceil(I / 32) words per pixel; 1 bit of flash per weight, 2 with removed taps.
 Reference: ``sim/reference/binary_conv2d.py``; docs/integer-semantics.md.
 """

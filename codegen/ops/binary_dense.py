@@ -5,7 +5,8 @@ Meaning: ``acc[o] = sum over y, x, c of input[y, x, c] * w[o, y, x, c]`` over th
 domain's two values.
 Shape: (H, W, C) bits -> (1, 1, O).
 Integer semantics: no padding; with -1 and +1 over K = H * W * C inputs acc runs from -K to K in steps of 2.
-C counterpart: strategy ``xnor``.
+C counterpart: strategy ``xnor`` for -1 and +1 with every tap kept, else ``xnor_general``; others are faster where they
+accept (docs/kernel-selection.md).
 Cost: O * H * W * ceil(C / 32) words; 1 bit of flash per weight, 2 with removed taps.
 Reference: ``sim/reference/binary_dense.py``; docs/integer-semantics.md.
 """

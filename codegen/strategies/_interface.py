@@ -92,8 +92,8 @@ class Strategy(Protocol):
 
     @property
     def packed_weights(self) -> bool:
-        """Whether flash holds each weight as one bit, or coded in less. What stores lists is a candidate under SPEED
-        only."""
+        """Whether flash holds the weights as packed bits (one each, and one more of a mask), or coded in less. What
+        stores lists is a candidate under SPEED only."""
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:
         """Files of ``firmware_templates/runtime`` that its calls need on the target, beside the common runtime."""
@@ -105,9 +105,11 @@ class Strategy(Protocol):
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:
         """None when this strategy runs the step exactly on the target."""
 
-    def input_layout(self, step: Step) -> Layout: ...
+    def input_layout(self, step: Step) -> Layout:
+        """How the kernel reads the step's input; where it was written otherwise, a transposed copy is made."""
 
-    def output_layout(self, step: Step) -> Layout: ...
+    def output_layout(self, step: Step) -> Layout:
+        """How the kernel writes the step's output."""
 
     def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:
         """Arena bytes used during the step only, 4-byte aligned."""

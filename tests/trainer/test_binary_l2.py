@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.estimators import drawn_sign_ste
 from picobnn.trainer.evaluate import evaluate
 from picobnn.trainer.fit import FitOptions, StepRecord, fit, seed_everything
@@ -42,19 +41,6 @@ _SMALL = {"widths": [8, 16, 16]}
 _PINNED = FitOptions(
     epochs=4, batch_size=64, precision=Precision.FLOAT32, memory_format=MemoryFormat.CHANNELS_LAST, threads=1
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
 
 
 def fresh(seed: int = 0) -> Network:

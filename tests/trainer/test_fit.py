@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.checkpoint import read_checkpoint, restore_model
-from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import evaluate, images_tensor, predict
 from picobnn.trainer.fit import EpochRecord, FitOptions, FitResult, StepRecord, fit, metrics_writer, seed_everything
 from picobnn.trainer.layers import BinaryWeightLayer
@@ -27,19 +26,6 @@ _SMALL = {"widths": [8, 12, 12]}
 _PINNED = FitOptions(
     epochs=4, batch_size=64, precision=Precision.FLOAT32, memory_format=MemoryFormat.CHANNELS_LAST, threads=1
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
 
 
 @pytest.fixture(scope="module")

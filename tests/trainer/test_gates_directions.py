@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import evaluate
 from picobnn.trainer.fit import FitOptions, fit, seed_everything
 from picobnn.trainer.models import Network, build_model
@@ -43,9 +43,7 @@ def _accuracy(model: Network, digits: Dataset) -> float:
 
 
 @pytest.mark.slow
-def test_learned_gates_delete_better_than_chance_and_than_scale_before_retraining() -> None:
-    torch.set_num_threads(1)
-    digits = load_dataset("digits")
+def test_learned_gates_delete_better_than_chance_and_than_scale_before_retraining(digits: Dataset) -> None:
     quota = make_quota(_WIDTHS, _WIDTHS, 0.45, Scope.LAYER, 1)
     beyond_chance, beyond_scale = [], []
     for seed in _SEEDS:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 
@@ -20,7 +19,7 @@ from picobnn.codegen.program import BinaryConv2dStep
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.reference import run_program
 from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
-from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import predict
 from picobnn.trainer.export import to_graph
 from picobnn.trainer.fit import FitOptions, StepRecord, fit, seed_everything
@@ -36,22 +35,8 @@ _PINNED = FitOptions(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
-
-
 @pytest.fixture(scope="module")
 def dense(digits: Dataset) -> Network:
-    torch.set_num_threads(1)
     seed_everything(0)
     model = build_model("digits_cnn", _SMALL)
     fit(model, digits, replace(_PINNED, epochs=8))

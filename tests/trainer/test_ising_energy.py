@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import hypothesis.strategies as st
 import pytest
@@ -26,14 +25,6 @@ from picobnn.trainer.pruning.ising_energy import (
 )
 
 seeds = st.integers(0, 2**31 - 1)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _random(seed: int) -> torch.Generator:

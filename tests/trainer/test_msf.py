@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.data import load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.fit import FitOptions
 from picobnn.trainer.models import Network, build_model
 from picobnn.trainer.pruning import (
@@ -34,20 +33,12 @@ from picobnn.trainer.step import MemoryFormat, Precision
 _WIDTHS = {"layers.conv1": 8, "layers.conv2": 16, "layers.conv3": 16}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
-def training() -> Training:
+def training(digits: Dataset) -> Training:
     options = FitOptions(
         epochs=1, batch_size=64, precision=Precision.FLOAT32, memory_format=MemoryFormat.CHANNELS_LAST, threads=1
     )
-    return training_on(load_dataset("digits"), options)
+    return training_on(digits, options)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ it, as they are: Ising pruning against its random control, margin against Ising 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from statistics import mean, stdev
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import evaluate, images_tensor
 from picobnn.trainer.fit import FitOptions, fit, seed_everything
 from picobnn.trainer.models import Network, build_model
@@ -45,21 +44,8 @@ _SEEDS = (0, 1, 2)
 _WIDTHS = [16, 32, 32]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
-
-
-@pytest.fixture(scope="module")
-def figures(digits: Dataset, _one_thread: None) -> list[dict[str, float]]:
+def figures(digits: Dataset) -> list[dict[str, float]]:
     return [_figures(digits, seed) for seed in _SEEDS]
 
 

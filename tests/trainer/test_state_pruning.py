@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import images_tensor, predict
 from picobnn.trainer.fit import FitOptions, StepRecord, seed_everything
 from picobnn.trainer.models import Network, build_model
@@ -57,19 +57,6 @@ METHODS: list[Callable[..., StatePruning]] = [
     EDropout,
 ]
 methods = pytest.mark.parametrize("make", METHODS, ids=["ising", "hamming", "edropout"])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the trainer's tests share: one thread, so that a run repeats bit for bit, and the bundled digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from picobnn.trainer.data import Dataset, load_dataset
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_dataset("digits")

@@ -17,113 +17,28 @@ import torch
 from torch import Tensor
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.checkpoint import (
-    Checkpoint,
-    read_checkpoint,
-    restore_training,
-    training_checkpoint,
-    write_checkpoint,
-)
 from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import evaluate, images_tensor
+from picobnn.trainer.fit_options import EpochCallback, EpochRecord, FitOptions, FitResult, StepCallback, StepRecord
 from picobnn.trainer.models import Network
 from picobnn.trainer.progress import progress_view
+from picobnn.trainer.run_file import RunFile
 from picobnn.trainer.schedule import learning_rate_at
 from picobnn.trainer.step import (
     Execution,
-    MemoryFormat,
     Objective,
-    Precision,
     cross_entropy,
     make_optimizer,
     training_step,
 )
 from picobnn.trainer.throughput import choose_execution
 
+__all__ = [
+    "EpochCallback", "EpochRecord", "FitOptions", "FitResult", "StepCallback", "StepRecord", "check_fit", "fit",
+    "metrics_writer", "seed_everything",
+]  # fmt: skip
+
 _SEED_STRIDE = 1_000_003  # keeps the shuffles of (seed, epoch) pairs apart
-
-
-@dataclass(frozen=True, slots=True)
-class FitOptions:
-    """How to train. ``learning_rate`` is the peak; ``warmup`` the share of steps that rise to it.
-
-    ``precision`` and ``memory_format``: None means the fastest here, found by timing. ``device``: "cpu", "cuda", or
-    "auto" for cuda where present. ``checkpoint``: file written at the start and after every epoch; with ``resume`` an
-    existing one is continued. ``threads``: of the CPU, None leaves torch's setting.
-    """
-
-    epochs: int = 8
-    batch_size: int = 128
-    learning_rate: float = 1.5e-2
-    warmup: float = 0.15
-    seed: int = 0
-    precision: Precision | None = None
-    memory_format: MemoryFormat | None = None
-    device: str = "cpu"
-    threads: int | None = None
-    checkpoint: Path | None = None
-    resume: bool = False
-    show_progress: bool = False
-
-    def __post_init__(self) -> None:
-        wrong = [
-            name
-            for name, good in (
-                ("epochs", self.epochs >= 0),
-                ("batch_size", self.batch_size >= 2),
-                ("learning_rate", self.learning_rate > 0),
-                ("warmup", 0 <= self.warmup < 1),
-                ("threads", self.threads is None or self.threads >= 1),
-            )
-            if not good
-        ]
-        if wrong:
-            raise PicobnnError(
-                ErrorId.CONFIG_VALUE,
-                f"Out of range: {', '.join(f'{name} = {getattr(self, name)}' for name in wrong)}.",
-                where="training options",
-                remedy="epochs >= 0, batch_size >= 2, learning_rate > 0, 0 <= warmup < 1, threads >= 1.",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """How one epoch went. Accuracies are shares, 0 to 1; ``seconds`` excludes validation."""
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    val_accuracy: float
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-
-
-@dataclass(frozen=True, slots=True)
-class FitResult:
-    """All epochs (those before a resume included), how steps were computed, and the wall time of this call."""
-
-    records: tuple[EpochRecord, ...]
-    execution: Execution
-    seconds: float
-
-    @property
-    def val_accuracy(self) -> float:
-        """Validation accuracy after the last epoch; 0 when there was none."""
-        return self.records[-1].val_accuracy if self.records else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """Where training is: optimizer step ``step`` (0-based) of ``steps`` was made with ``learning_rate``."""
-
-    step: int
-    steps: int
-    learning_rate: float
-
-
-EpochCallback = Callable[[EpochRecord], None]
-StepCallback = Callable[[Network, StepRecord], None]
 
 
 def metrics_writer(path: Path) -> EpochCallback:
@@ -173,42 +88,29 @@ def fit(
     labels = torch.from_numpy(dataset.train.labels).to(device)
     batch_size = min(options.batch_size, len(labels))
 
-    earlier = _checkpoint_to_resume(options)
-    if earlier is None:
-        execution = choose_execution(
-            model, images[:batch_size], labels[:batch_size], options.precision, options.memory_format
-        )
-    else:
-        execution = _execution_of(earlier)
+    file = None if options.checkpoint is None else RunFile(options.checkpoint, _settings(dataset, options))
+    earlier = file.read() if file is not None and options.resume else None
+    execution = (
+        earlier.execution
+        if earlier is not None
+        else choose_execution(model, images[:batch_size], labels[:batch_size], options.precision, options.memory_format)
+    )
     execution.prepare(model)
     optimizer = make_optimizer(model, options.learning_rate)
     records: list[EpochRecord] = []
-    if earlier is None:
-        torch.manual_seed(options.seed)
+    if earlier is not None and file is not None:
+        file.restore(earlier, model, optimizer)
+        records = [EpochRecord(**record) for record in earlier.records]
     else:
-        _check_same_run(earlier, dataset, options)
-        restore_training(earlier, model, optimizer, str(options.checkpoint))
-        records = [EpochRecord(**record) for record in earlier.metadata["records"]]
-    if options.checkpoint is not None and earlier is None:
-        _save(model, optimizer, dataset, options, execution, records)
+        torch.manual_seed(options.seed)
+        if file is not None:
+            file.save(model, optimizer, execution, [])
 
-    steps = len(labels) // batch_size
-    with progress_view(options.show_progress, steps * options.epochs, steps * len(records)) as view:
+    run = _Run(model, optimizer, images, labels, batch_size, options, execution, objective, after_step)
+    with progress_view(options.show_progress, run.steps * options.epochs, run.steps * len(records)) as view:
         for epoch in range(len(records), options.epochs):
             epoch_started = time.perf_counter()
-            loss, hits, rate = _epoch(
-                model,
-                optimizer,
-                images,
-                labels,
-                batch_size,
-                epoch,
-                options,
-                execution,
-                objective,
-                after_step,
-                view.step,
-            )
+            loss, hits, rate = run.epoch(epoch, view.step)
             seconds = time.perf_counter() - epoch_started
             record = EpochRecord(
                 epoch=epoch + 1,
@@ -217,11 +119,11 @@ def fit(
                 val_accuracy=evaluate(model, dataset.val.images, dataset.val.labels) if len(dataset.val) else 0.0,
                 learning_rate=rate,
                 seconds=seconds,
-                images_per_second=steps * batch_size / seconds,
+                images_per_second=run.steps * batch_size / seconds,
             )
             records.append(record)
-            if options.checkpoint is not None:
-                _save(model, optimizer, dataset, options, execution, records)
+            if file is not None:
+                file.save(model, optimizer, execution, [asdict(each) for each in records])
             for callback in on_epoch:
                 callback(record)
             view.epoch(
@@ -232,45 +134,54 @@ def fit(
     return FitResult(tuple(records), execution, time.perf_counter() - started)
 
 
-def _epoch(
-    model: Network,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    batch_size: int,
-    epoch: int,
-    options: FitOptions,
-    execution: Execution,
-    objective: Objective,
-    after_step: Sequence[StepCallback],
-    tick: Callable[[], None],
-) -> tuple[float, float, float]:
-    """One pass in an order drawn from (seed, epoch). Returns mean loss, share of hits, last learning rate."""
-    generator = torch.Generator().manual_seed(options.seed * _SEED_STRIDE + epoch)
-    order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    steps = len(labels) // batch_size  # an incomplete last batch is left out: batch norm dislikes tiny ones
-    loss_sum = torch.zeros((), device=labels.device)
-    hits = torch.zeros((), dtype=torch.int64, device=labels.device)
-    rate = 0.0
-    model.train()
-    for number in range(steps):
-        place = StepRecord(
-            epoch * steps + number,
-            options.epochs * steps,
-            learning_rate_at(epoch * steps + number, options.epochs * steps, options.learning_rate, options.warmup),
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What every epoch of one call works with. ``images`` (N, C, H, W) uint8 and ``labels`` (N,), on the device."""
+
+    model: Network
+    optimizer: torch.optim.Optimizer
+    images: Tensor
+    labels: Tensor
+    batch_size: int
+    options: FitOptions
+    execution: Execution
+    objective: Objective
+    after_step: Sequence[StepCallback]
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch. An incomplete last batch is left out: batch norm dislikes tiny ones."""
+        return len(self.labels) // self.batch_size
+
+    def epoch(self, epoch: int, tick: Callable[[], None]) -> tuple[float, float, float]:
+        """One pass in an order drawn from (seed, epoch). Returns mean loss, share of hits, last learning rate."""
+        generator = torch.Generator().manual_seed(self.options.seed * _SEED_STRIDE + epoch)
+        order = torch.randperm(len(self.labels), generator=generator).to(self.labels.device)
+        loss_sum = torch.zeros((), device=self.labels.device)
+        hits = torch.zeros((), dtype=torch.int64, device=self.labels.device)
+        rate = 0.0
+        self.model.train()
+        for number in range(self.steps):
+            index = order[number * self.batch_size : (number + 1) * self.batch_size]
+            rate, loss, found = self._step(epoch * self.steps + number, index)
+            loss_sum += loss
+            hits += found
+            tick()
+        return float(loss_sum) / self.steps, float(hits) / (self.steps * self.batch_size), rate
+
+    def _step(self, number: int, index: Tensor) -> tuple[float, Tensor, Tensor]:
+        """Step ``number`` of the run on the images at ``index``: learning rate, loss, hits."""
+        options, total = self.options, self.options.epochs * self.steps
+        place = StepRecord(number, total, learning_rate_at(number, total, options.learning_rate, options.warmup))
+        for group in self.optimizer.param_groups:
+            group["lr"] = place.learning_rate
+        target = self.labels[index]
+        loss, logits = training_step(
+            self.model, self.optimizer, self.images[index], target, self.execution, self.objective
         )
-        rate = place.learning_rate
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        index = order[number * batch_size : (number + 1) * batch_size]
-        target = labels[index]
-        loss, logits = training_step(model, optimizer, images[index], target, execution, objective)
-        for callback in after_step:
-            callback(model, place)
-        loss_sum += loss
-        hits += (logits.argmax(dim=1) == target).sum()
-        tick()
-    return float(loss_sum) / steps, float(hits) / (steps * batch_size), rate
+        for callback in self.after_step:
+            callback(self.model, place)
+        return place.learning_rate, loss, (logits.argmax(dim=1) == target).sum()
 
 
 def _device(name: str) -> torch.device:
@@ -304,28 +215,8 @@ def check_fit(model: Network, dataset: Dataset, options: FitOptions) -> None:
         )
 
 
-def _save(
-    model: Network,
-    optimizer: torch.optim.Optimizer,
-    dataset: Dataset,
-    options: FitOptions,
-    execution: Execution,
-    records: Sequence[EpochRecord],
-) -> None:
-    metadata = {
-        "run": _run_identity(dataset, options),
-        "precision": execution.precision.value,
-        "memory_format": execution.memory_format.value,
-        "epoch": len(records),
-        "records": [asdict(record) for record in records],
-        "val_accuracy": records[-1].val_accuracy if records else None,
-    }
-    if options.checkpoint is not None:
-        write_checkpoint(training_checkpoint(model, optimizer, metadata), options.checkpoint)
-
-
-def _run_identity(dataset: Dataset, options: FitOptions) -> dict[str, object]:
-    """The settings that must agree for a resumed run to equal the uninterrupted one."""
+def _settings(dataset: Dataset, options: FitOptions) -> dict[str, object]:
+    """What must agree for a resumed run to equal the uninterrupted one."""
     return {
         "dataset": dataset.name,
         "epochs": options.epochs,
@@ -334,24 +225,3 @@ def _run_identity(dataset: Dataset, options: FitOptions) -> dict[str, object]:
         "warmup": options.warmup,
         "seed": options.seed,
     }
-
-
-def _checkpoint_to_resume(options: FitOptions) -> Checkpoint | None:
-    if not options.resume or options.checkpoint is None or not options.checkpoint.exists():
-        return None
-    return read_checkpoint(options.checkpoint)
-
-
-def _check_same_run(earlier: Checkpoint, dataset: Dataset, options: FitOptions) -> None:
-    found, expected = earlier.metadata.get("run"), _run_identity(dataset, options)
-    if found != expected:
-        raise PicobnnError(
-            ErrorId.CHECKPOINT,
-            f"The checkpoint was trained with {found}, this run asks for {expected}.",
-            where=str(options.checkpoint),
-            remedy="Resume with the settings of the first run, or start a new run.",
-        )
-
-
-def _execution_of(earlier: Checkpoint) -> Execution:
-    return Execution(Precision(earlier.metadata["precision"]), MemoryFormat(earlier.metadata["memory_format"]))

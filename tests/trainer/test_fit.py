@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.trainer.checkpoint import read_checkpoint, restore_model
+from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
 from picobnn.trainer.data import Dataset
 from picobnn.trainer.evaluate import evaluate, images_tensor, predict
 from picobnn.trainer.fit import EpochRecord, FitOptions, FitResult, StepRecord, fit, metrics_writer, seed_everything
@@ -153,6 +153,16 @@ def test_resume_refuses_another_run(few: Dataset, tmp_path: Path) -> None:
         assert caught.value.error_id is ErrorId.CHECKPOINT
     with pytest.raises(PicobnnError) as caught:
         fit(build_model("digits_cnn"), few, replace(options, resume=True))
+    assert caught.value.error_id is ErrorId.CHECKPOINT
+
+
+def test_resume_refuses_a_checkpoint_that_no_run_wrote(few: Dataset, tmp_path: Path) -> None:
+    options = replace(_PINNED, epochs=1, checkpoint=tmp_path / "checkpoint.safetensors", resume=True)
+    model = build_model("digits_cnn", _SMALL)
+    assert options.checkpoint is not None
+    write_checkpoint(checkpoint_of(model), options.checkpoint)
+    with pytest.raises(PicobnnError) as caught:
+        fit(model, few, options)
     assert caught.value.error_id is ErrorId.CHECKPOINT
 
 

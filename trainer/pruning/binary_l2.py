@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from enum import Enum
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ from picobnn.trainer.pruning.training import Training
 from picobnn.trainer.step import Objective, cross_entropy
 
 DEFAULT_LAM = 0.03
+"""Inferred: the source's coefficient was not found."""
 RAMP_SHARE = 0.5
 """Part of the steps over which the coefficient rises: lam * min(1, t / (T / 2)) (methods.md 4.3, inferred)."""
 
@@ -192,7 +194,7 @@ class BinaryL2:
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         """A copy, compacted where masks of an earlier method remove channels, with the margins in the report."""
         small, report = finish_masked(self.name, deepcopy(model), self._image)
-        return small, report.with_margins(measure_margins(small))
+        return small, replace(report, margins=measure_margins(small))
 
 
 def _binary_layers(model: nn.Module) -> list[BinaryWeightLayer]:

@@ -81,6 +81,8 @@ def bottom_up(
 
     A removed channel becomes 0 after its sign as soon as it is decided (:func:`set_masks`), so that what is retrained
     is what compaction leaves; the release keeps the constant map of a zeroed filter, which differs at borders only.
+    Re-estimating is inferred too: statistics of the network before the deletion would otherwise stand until training
+    has replaced them.
     Everything below the layer is frozen in retraining, batch norms included; their statistics move.
     """
     masks: dict[str, Tensor] = {}

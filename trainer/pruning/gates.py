@@ -7,14 +7,15 @@ readable. Taken from it: one gate per filter with its surrogate gradient (``Filt
 gates of one layer train, then that layer and above retrained at a smaller rate, learning rates 1e-3 and 1e-4, gates
 drawn in +-1e-4, the regularizers. Inferred, each said where it stands: the form of the distillation, fixed statistics
 behind the gated layer, counts as a goal, the last epoch's gates as the decision, the first layer. The release's
-XNOR-style weights, centred and scaled by a = mean |W| per filter, are picobnn's -1/+1 here: batch norm takes out a.
+XNOR-style weights, centred and scaled by a = mean |W| per filter, are picobnn's -1/+1 here: batch norm takes out a, and
+latent weights are not centred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -113,7 +114,7 @@ class Gates:
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         small, report = finish_masked(self.name, model, self._image)
-        return small, report.with_fixed(ungated_layers(model, first_layer=self._first_layer))
+        return small, replace(report, fixed=ungated_layers(model, first_layer=self._first_layer))
 
     def _train(
         self, model: nn.Module, number: int, group: FilterGroup, removed: int | None, training: Training

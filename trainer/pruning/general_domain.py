@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +26,8 @@ from picobnn.trainer.pruning.training import Training
 from picobnn.trainer.step import Objective, cross_entropy
 
 PENALTY_SHARES = {0.50: 0.0, 0.25: 0.02, 0.10: 0.04, 0.05: 0.07, 0.04: 0.07, 0.03: 0.08, 0.02: 0.08, 0.01: 0.10}
-"""gamma by expected share of ones, for CIFAR-10 (methods.md 3.5); between two of them the sparser one's is taken."""
+"""gamma by expected share of ones, for CIFAR-10 (methods.md 3.5); between two of them the sparser one's is taken
+(inferred)."""
 
 RAMPED_SHARE = 0.2
 """gamma of a ramped goal (inferred): with the release's, 30 epochs on small images end above the goal."""
@@ -177,7 +178,7 @@ class GeneralDomain:
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         """A copy, compacted where masks of an earlier method remove channels; the values are integers already."""
         small, report = finish_masked(self.name, deepcopy(model), self._image)
-        return small, report.with_ones(count_ones(small))
+        return small, replace(report, ones=count_ones(small))
 
 
 def count_ones(model: nn.Module) -> tuple[LayerOnes, ...]:

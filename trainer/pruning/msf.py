@@ -8,6 +8,7 @@ nor what MSF stands for could be found. Both readings below, and what the two va
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import ClassVar
 
@@ -137,4 +138,4 @@ class MsfCascade:
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         small, report = finish_masked(self.name, model, self._image)
-        return small, report.with_fixed(ungated_layers(model, first_layer=self._first_layer))
+        return small, replace(report, fixed=ungated_layers(model, first_layer=self._first_layer))

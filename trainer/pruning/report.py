@@ -82,18 +82,6 @@ class PruningReport:
         total = sum(layer.total for layer in self.ones)
         return sum(layer.ones for layer in self.ones) / total if total else None
 
-    def with_ones(self, ones: tuple[LayerOnes, ...]) -> PruningReport:
-        """The report with weights counted."""
-        return replace(self, ones=ones)
-
-    def with_margins(self, margins: tuple[LayerMargins, ...]) -> PruningReport:
-        """The report with latent weights measured."""
-        return replace(self, margins=margins)
-
-    def with_fixed(self, fixed: tuple[str, ...]) -> PruningReport:
-        """The report with the layers named that the method leaves whole."""
-        return replace(self, fixed=fixed)
-
     def then(self, later: PruningReport) -> PruningReport:
         """This round and a later one on its result, as one report."""
         layers = tuple(

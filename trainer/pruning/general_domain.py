@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.fit import StepCallback, StepRecord
+from picobnn.trainer.layers import best_two_values
 from picobnn.trainer.models import Network, hidden_layers
 from picobnn.trainer.pruning.method import finish_masked, first_image
 from picobnn.trainer.pruning.report import LayerOnes, PruningReport
+from picobnn.trainer.pruning.statistics import reestimate_norms
 from picobnn.trainer.pruning.structure import find_filters
 from picobnn.trainer.pruning.training import Training
 from picobnn.trainer.step import Objective, cross_entropy
@@ -129,6 +131,8 @@ class GeneralDomain:
     """Learned {alpha, beta} per layer under a global share of ones. ``value_bits``: of rho's grid (kernels.md 7).
 
     ``symmetric``: keep phi at 0, that is -a and +a: the control that the two values must beat at equal shares.
+    ``closed_form``: start each layer from the two values nearest to its latent weights with the bits they have, not
+    from -1 and +1, and learn them from there on (methods.md 3.3, there from memory; 3.8 for networks trained before).
     ``ramp``: of :class:`Constraint`. ``objective`` and ``after_step``: what else the training does, for combinations.
     """
 
@@ -139,10 +143,17 @@ class GeneralDomain:
         value_bits: int = DEFAULT_VALUE_BITS,
         *,
         symmetric: bool = False,
+        closed_form: bool = False,
         ramp: float = 0.6,
         objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
+        if symmetric and closed_form:
+            raise PicobnnError(
+                ErrorId.PRUNING, "values that stay -a and +a have no closed form to start from.", where=self.name,
+                remedy="Use symmetric or closed_form: batch norm takes out a.",
+            )  # fmt: skip
+        self._closed_form = closed_form
         self._value_bits = value_bits
         self._symmetric = symmetric
         self._ramp = ramp
@@ -150,7 +161,10 @@ class GeneralDomain:
         self._after_step = after_step
 
     def prepare(self, model: nn.Module) -> None:
-        """tau = 1, phi = 0 in every hidden layer: the -1/+1 network, its sums and their statistics times 2**(k - 1)."""
+        """tau = 1, phi = 0 in every hidden layer: the -1/+1 network, its sums and their statistics times 2**(k - 1).
+
+        With ``closed_form`` other values, which no statistics fit before :meth:`run`.
+        """
         if not isinstance(model, Network) or not hidden_layers(model):
             raise PicobnnError(
                 ErrorId.PRUNING, "there are no hidden binary layers.", where=type(model).__name__,
@@ -163,15 +177,19 @@ class GeneralDomain:
                 if norm.running_mean is not None and norm.running_var is not None:
                     norm.running_mean *= 2.0 ** (self._value_bits - 1)
                     norm.running_var *= 4.0 ** (self._value_bits - 1)
-        if self._symmetric:
-            for layer in hidden_layers(model):
-                assert layer.values is not None  # learn_values() has just made them
+        for layer in hidden_layers(model):
+            assert layer.values is not None  # learn_values() has just made them
+            if self._symmetric:
                 layer.values.phi.requires_grad_(False)
+            if self._closed_form:
+                layer.values.start_from(*best_two_values(layer.weight, int((layer.weight >= 0).sum())))
 
     def run(self, model: nn.Module, goal: Ones, training: Training) -> None:
         """Train weights and values together with the options of ``training``. The share that was reached is in the
         report: it lies above the goal when the penalty share is too small or training too short."""
         self._image = first_image(training.batches)
+        if self._closed_form:
+            reestimate_norms(model, training.batches)
         constraint = Constraint(goal, self._objective, self._ramp)
         training.fit(model, objective=constraint, after_step=(*self._after_step, constraint.advance))
 

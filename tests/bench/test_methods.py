@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from methods import estimated_minutes, main, to_do
-from methods_cells import all_cells, all_tables
+from methods_cells import CURVE_POINTS, all_cells, all_tables
 from methods_directions import accuracy_at, directions, slope, unsteadiness
 from methods_lab import RECIPES
 from methods_report import draw, pays, report_text
@@ -201,12 +201,15 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_cell_is_trained_linked_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "rows.json"
-    given = ["--network", "digits_cnn", "--seeds", "0", "--threads", "1", "--only", "dense", "random"]
+    given = ["--network", "digits_cnn", "--seeds", "0", "--threads", "1", "--only", "dense", "random", "gates"]
     given += ["--results", str(results), "--keep", str(tmp_path / "keep")]
     assert main(given) == 0
     stored = json.loads(results.read_text())
     rows = {(row["method"], row["setting"]): row for row in fastest(stored["rows"])}
-    assert set(rows) == {("dense", "-"), ("random", "0.35"), ("random", "0.5")}
+    assert {method for method, _ in rows} == {"dense", "random", "gates"}
+    assert {setting for method, setting in rows if method == "random"} == {"0.35", "0.5"}
+    assert [len(layer) for layer in rows["gates", "0.35"]["gate_curve"]] == [CURVE_POINTS] * len(DIGITS.widths)
+    assert "gate_curve" not in rows["random", "0.35"]
     dense, small = rows["dense", "-"], rows["random", "0.5"]
     assert dense["pfr"] == dense["pcr"] == 0
     assert small["pfr"] == 0.5

@@ -18,7 +18,9 @@ from picobnn.trainer.fit import FitOptions, fit, seed_everything
 from picobnn.trainer.layers import BinaryLinear
 from picobnn.trainer.models import build_model
 from picobnn.trainer.pruning import (
+    BinaryL2,
     FilterScale,
+    Gates,
     LossSensitivity,
     PruningSettings,
     Quota,
@@ -276,6 +278,15 @@ def test_a_method_that_trains_needs_a_data_set():
         with pytest.raises(PicobnnError) as caught:
             training.fit(model)
         assert caught.value.error_id is ErrorId.PRUNING
+
+
+def test_the_training_of_a_method_is_not_resumed(tmp_path):
+    options = FitOptions(epochs=1, checkpoint=tmp_path / "checkpoint.safetensors", resume=True)
+    for method, goal in ((BinaryL2(), None), (Gates(), Quota({}))):
+        with pytest.raises(PicobnnError) as caught:
+            apply(_digits(), method, goal, training_on(load_dataset("digits"), options))
+        assert caught.value.error_id is ErrorId.PRUNING
+    assert not options.checkpoint.exists()
 
 
 def test_methods_combine_by_applying_one_after_the_other():

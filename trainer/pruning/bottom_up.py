@@ -39,7 +39,7 @@ class Phase:
         schedule it would belong."""
         fields: dict[str, Any] = {
             "learning_rate": self.learning_rate, "warmup": self.warmup, "seed": seed,
-            "checkpoint": None, "resume": False,
+            "checkpoint": None,
         }  # fmt: skip
         return fields if self.epochs is None else {**fields, "epochs": self.epochs}
 

@@ -50,7 +50,8 @@ class Teacher:
     """A frozen copy of the network as it is now.
 
     Its logits come from train mode, that is from the batch's own statistics, as the student's do: eval mode has
-    integers, and a student that changed nothing is at distance exactly 0.
+    integers, and a student that changed nothing is at distance exactly 0. (Not so where the student's gated layer
+    normalizes with fixed statistics, the default of gates.)
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -51,7 +51,8 @@ class Training:
     ) -> FitResult:
         """Train ``model`` in place with the options, ``changes`` (fields of :class:`FitOptions`) laid over them.
 
-        Raises PRUNING without a data set or for a model that is no picobnn network, and what ``fit`` raises.
+        Raises PRUNING without a data set, for a model that is no picobnn network, and for options that ask to resume:
+        what a method remembers between steps is in no file. Else it raises what ``fit`` raises.
         """
         if self.dataset is None or self.options is None:
             raise PicobnnError(
@@ -62,6 +63,11 @@ class Training:
             raise PicobnnError(
                 ErrorId.PRUNING, f"{type(model).__name__} is no picobnn network.", where="pruning",
                 remedy="Use a network of picobnn.trainer.models, or a method that only scores.",
+            )  # fmt: skip
+        if self.options.resume:
+            raise PicobnnError(
+                ErrorId.PRUNING, "the training of a pruning method cannot be resumed.", where="pruning",
+                remedy="Start it anew: leave resume out.",
             )  # fmt: skip
         options = replace(self.options, **changes)
         return fit(model, self.dataset, options, objective=objective, after_step=after_step)

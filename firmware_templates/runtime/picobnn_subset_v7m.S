@@ -126,44 +126,39 @@
     add     r7, r0, r7, lsl #2
 .Lblock_\name:
     ldr     r8, [sp]
-    cmp     r8, #16
-    ite     hi
-    movhi   r9, #16
-    movls   r9, r8                  /* filters of this block */
-    sub     r9, r9, #1
-    movs    r2, #1
-    lsl     r2, r2, r9              /* the mark */
+    mov     r2, #0x8000             /* the mark */
+    subs    r8, r8, #16
+    itt     lo                      /* an incomplete block */
+    rsblo   r9, r8, #0
+    lsrlo   r2, r2, r9
     .if \halved == 0
     movs    r3, #0
     .endif
+    str     r8, [sp]
     .p2align 2
 .Lpair_\name:
     ldr     \words, [r1], #16
     \filter \halved, 0, 16, \words
     \filter \halved, 1, 8, \words
     bcc     .Lpair_\name
-    ldr     r8, [sp]
+    ldr     r8, [sp]                /* filters left; of an incomplete block, less 16 */
     ldr     r9, [sp, #40]           /* bits */
-    subs    r10, r8, #16
+    cmp     r8, #0
     .if \halved
-    ittt    lo                      /* an incomplete block ends below the top of its lanes */
+    itt     lt                      /* an incomplete block ends below the top of its lanes */
     .else
-    itttt   lo
+    ittt    lt
     .endif
-    rsblo   r8, r8, #16
-    lsrlo   r2, r2, r8
+    rsblt   r10, r8, #0
+    lsrlt   r2, r2, r10
     .if \halved == 0
-    lsrlo   r3, r3, r8
-    .endif
-    movlo   r10, #0
+    lsrlt   r3, r3, r10
+    strd    r2, r3, [r9], #8
+    .else
     str     r2, [r9], #4
-    .if \halved == 0
-    str     r3, [r9], #4
     .endif
     str     r9, [sp, #40]
-    str     r10, [sp]
-    cmp     r10, #0
-    bne     .Lblock_\name
+    bgt     .Lblock_\name
     pop     {r3-r11, pc}
     .size   \name, . - \name
     .endm

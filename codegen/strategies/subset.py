@@ -46,6 +46,7 @@ RUNTIME_FILES = (
     "picobnn_subset.c",
     "picobnn_subset_cores.c",
     "picobnn_subset_cores.h",
+    "picobnn_subset_pixels.h",
     "picobnn_subset_tables.c",
     "picobnn_subset_tables_v7m.S",
     "picobnn_subset_v6m.S",

@@ -11,28 +11,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import (
     NO_POOL,
     IndexArray,
     fan_in,
-    inside_taps,
     is_ternary,
     refuse_conv2d,
     shape_numbers,
     window_places,
 )
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._slice_tables import (
+    filter_words,
+    final_flips,
+    lanes_of,
+    row_sets,
+    spans_of,
+    start_words,
+)
 from picobnn.codegen.targets import Target
-from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, BitArray, PadMode, PoolStage, Scale, Threshold
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, Scale
 
 MAX_FAN_IN = 510
 MAX_PLANES = 9
-MIN_PLANES = 3
 LANES = 32
 CORE_TAPS = (3, 3)
 CORE_PLANES = 3
@@ -96,11 +100,11 @@ class SliceStrategy:
         window, with its pairs of taps and the planes that their carries go through; ``merged``: words ORed by a pool;
         ``cleared``: words of a pool's output; ``flipped``: words flipped behind one."""
         step = _depthwise(step)
-        sizes, lanes, walk = _sizes(step, program), _lanes(step, program), _walk(step, program)
+        sizes, lanes, walk = _sizes(step, program), lanes_of(step, program), _walk(step, program)
         shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
         copied = max(0, min(shape.width, sizes.columns - step.window.pad_left))
         words = len(walk.rows) * sizes.groups
-        spans = len(_spans(step, program, sizes))
+        spans = len(spans_of(step, program, sizes.positions))
         is_core = (
             step.weights.shape[1:3] == CORE_TAPS
             and lanes.planes == CORE_PLANES
@@ -125,19 +129,19 @@ class SliceStrategy:
             CostTerm.always("any_plane", (pairs * (lanes.planes - 1) + taken * lanes.planes) * (not is_core)),
             CostTerm.always("merged", walk.merged * sizes.groups),
             CostTerm.always("cleared", out_words * sizes.is_pooled),
-            CostTerm.always("flipped", out_words * bool(_final_flips(step))),
+            CostTerm.always("flipped", out_words * bool(final_flips(step))),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         step = _depthwise(step)
-        lanes = _lanes(step, program)
-        spans = _spans(step, program, _sizes(step, program))
+        lanes = lanes_of(step, program)
+        spans = spans_of(step, program, _sizes(step, program).positions)
         tables = [
-            Table("weights", "uint32_t", _filters(step, lanes).reshape(-1)),
-            Table("starts", "uint32_t", _starts(step, lanes).reshape(-1)),
+            Table("weights", "uint32_t", filter_words(step, lanes).reshape(-1)),
+            Table("starts", "uint32_t", start_words(step, lanes).reshape(-1)),
             Table("spans", "uint16_t", spans.astype(np.uint16).reshape(-1)),
         ]
-        return (*tables, *_row_sets(step, program), *_final_flips(step))
+        return (*tables, *row_sets(step, program), *final_flips(step))
 
     def view(
         self,
@@ -159,12 +163,12 @@ class SliceStrategy:
                 *shape_numbers(step, shape, output),
                 ("groups", sizes.groups),
                 ("columns", sizes.columns),
-                ("span_count", len(_spans(step, program, sizes))),
+                ("span_count", len(spans_of(step, program, sizes.positions))),
             ),
             pointers=tuple((role, table_symbols.get(role, "NULL")) for role in roles),
             limited=(
                 ("taps", fan_in(step), "PICOBNN_SLICE_MAX_TAPS"),
-                ("planes", _lanes(step, program).planes, "PICOBNN_SLICE_MAX_PLANES"),
+                ("planes", lanes_of(step, program).planes, "PICOBNN_SLICE_MAX_PLANES"),
             ),
         )
 
@@ -202,93 +206,6 @@ def _sizes(step: BinaryConv2dStep, program: Program) -> _Sizes:
 def _has_pool(step: BinaryConv2dStep) -> bool:
     pool = NO_POOL if step.pool is None else step.pool.window
     return (pool.height, pool.width, pool.stride_y, pool.stride_x) != (1, 1, 1, 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lanes:
-    """How lanes count. ``thresholds``: int64 (kinds, channels), agreeing taps that set the bit, of a lane's own weights
-    or, where ``inverted`` (channels,), of their complements; ``planes``: the bits they need."""
-
-    thresholds: IndexArray
-    inverted: npt.NDArray[np.bool_]
-    planes: int
-
-
-def _lanes(step: BinaryConv2dStep, program: Program) -> _Lanes:
-    assert isinstance(step.epilogue, Threshold)
-    taps = fan_in(step)
-    inside = np.stack(_kinds(step, program)[0]).astype(np.int64)[:, None]  # (kinds, 1, ky, kx)
-    outside = ((1 - inside) * (1 - step.weights[None, :, :, :, 0].astype(np.int64))).sum(axis=(2, 3))
-    wanted = step.epilogue.thresholds.astype(np.int64)[None] + inside.sum(axis=(2, 3))
-    # Whatever padding does, acc lies in -N to N: what lies beyond is decided before padding comes in.
-    counted = inside.sum(axis=(2, 3))
-    reach = np.clip(wanted, 0, 2 * counted + 1)
-    agreeing = (reach + 1) // 2
-    own = np.where(agreeing == 0, 0, np.where(agreeing > counted, taps + 1, agreeing + outside))
-    most = np.minimum(own.max(axis=0), (taps + 1 - own).max(axis=0))
-    planes = max(MIN_PLANES, int(most.max()).bit_length())
-    inverted = own.max(axis=0) > (1 << planes) - 1
-    return _Lanes(np.where(inverted, taps + 1 - own, own), inverted, planes)
-
-
-def _kinds(step: BinaryConv2dStep, program: Program) -> tuple[tuple[BitArray, ...], IndexArray, IndexArray]:
-    """Kinds of positions by the taps that count: masks (ky, kx), and per row and column of the map what adds up to a
-    position's kind. One kind where all taps count."""
-    shape, window = program.tensors[step.input].shape, step.window
-    rows, columns = window.output_size(shape.height, shape.width)
-    if step.pad_mode is PadMode.MINUS_ONE or not window.has_padding:
-        return (np.ones(step.weights.shape[1:3], np.uint8),), np.zeros(rows, np.int64), np.zeros(columns, np.int64)
-    row_taps, of_row = inside_taps(rows, window.height, window.stride_y, window.pad_top, shape.height)
-    column_taps, of_column = inside_taps(columns, window.width, window.stride_x, window.pad_left, shape.width)
-    return (
-        tuple(np.outer(row, column) for row in row_taps for column in column_taps),
-        of_row * len(column_taps),
-        of_column,
-    )
-
-
-def _filters(step: BinaryConv2dStep, lanes: _Lanes) -> WordArray:
-    """What XOR turns into marks, uint32 (groups, kx, 2 ky - 1): complements of the weights, or where a lane is inverted
-    the weights; every column once and, but for its last row, again. Lanes behind the last channel mark no clear bit."""
-    marks = np.where(lanes.inverted[:, None, None], step.weights[..., 0], 1 - step.weights[..., 0]).astype(np.uint8)
-    columns = np.concatenate([marks, marks[:, :-1]], axis=1).transpose(2, 1, 0)  # (kx, 2 ky - 1, channels)
-    return np.moveaxis(pack_words(np.ascontiguousarray(columns)), -1, 0).copy()
-
-
-def _starts(step: BinaryConv2dStep, lanes: _Lanes) -> WordArray:
-    """uint32 (kinds, groups, planes + 1): 2**planes - 1 - threshold bit by bit, then what inverts the result. Lanes
-    behind the last channel start at 0 and see no mark, so that they never overflow."""
-    assert isinstance(step.epilogue, Threshold)
-    starts = (1 << lanes.planes) - 1 - lanes.thresholds
-    bits = (starts[:, None] >> np.arange(lanes.planes)[:, None]) & 1  # (kinds, planes, channels)
-    flips = np.zeros(len(step.weights), np.bool_) if _flips_last(step) else step.epilogue.flip.astype(np.bool_)
-    inverts = np.broadcast_to(lanes.inverted ^ flips, (len(starts), 1, len(step.weights)))
-    words = pack_words(np.concatenate([bits, inverts], axis=1).astype(np.uint8))
-    return np.moveaxis(words, -1, 1).copy()
-
-
-def _flips_last(step: BinaryConv2dStep) -> bool:
-    """Whether the flips come behind a pool on accumulators."""
-    return step.pool is not None and step.pool.stage is PoolStage.ACC
-
-
-def _final_flips(step: BinaryConv2dStep) -> tuple[Table, ...]:
-    assert isinstance(step.epilogue, Threshold)
-    if not _flips_last(step) or not step.epilogue.flip.any():
-        return ()
-    return (Table("final_flips", "uint32_t", pack_words(step.epilogue.flip)),)
-
-
-def _spans(step: BinaryConv2dStep, program: Program, sizes: _Sizes) -> IndexArray:
-    """Runs of positions of one kind, (spans, 2): how many, and the kind."""
-    kinds = _kinds(step, program)[2][: sizes.positions]
-    begins = np.flatnonzero(np.diff(kinds, prepend=-1))
-    return np.stack([np.diff(begins, append=len(kinds)), kinds[begins]], axis=1)
-
-
-def _row_sets(step: BinaryConv2dStep, program: Program) -> tuple[Table, ...]:
-    sets = _kinds(step, program)[1]
-    return (Table("row_sets", "uint16_t", sets.astype(np.uint16)),) if sets.any() else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

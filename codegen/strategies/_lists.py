@@ -67,6 +67,7 @@ class ListsStrategy:
 
     def runtime_files(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002
         return (
+            "picobnn_adders.h",
             "picobnn_adders_v7m.h",
             "picobnn_conv2d.h",
             "picobnn_planes.h",

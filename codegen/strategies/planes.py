@@ -33,6 +33,7 @@ from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
 
 RUNTIME_FILES = (
+    "picobnn_adders.h",
     "picobnn_adders_v7m.h",
     "picobnn_conv2d.h",
     "picobnn_planes.h",

@@ -66,6 +66,20 @@ picobnn_planes_core picobnn_planes_core_7, picobnn_planes_core_8, picobnn_planes
 picobnn_planes_core picobnn_planes_classes_7, picobnn_planes_classes_8, picobnn_planes_classes_9,
     picobnn_planes_classes_10, picobnn_planes_classes_11, picobnn_planes_classes_12;
 
+/* The cores' compare in portable C: the sign of counters + constant, whose top bit says what to
+ * make of it and whose lowest where odd X round up. */
+PICOBNN_INLINE uint32_t picobnn_planes_compare(const uint32_t *counters, uint32_t bits,
+                                               uint32_t limit, uint32_t even)
+{
+    uint32_t carry = (limit & 1u) != 0u ? even : 0xFFFFFFFFu;
+
+    for (uint32_t bit = 0u; bit < bits - 1u; ++bit) {
+        limit >>= 1;
+        carry = (limit & 1u) != 0u ? (carry | counters[bit]) : (carry & counters[bit]);
+    }
+    return carry ^ counters[bits - 1u] ^ (0u - (limit >> 1 & 1u));
+}
+
 /* Counts the words from `words` to `end`, a multiple of 16, per bit: counters gets four planes,
  * carries one word of weight 16 per 16 words. carries may be words. */
 void picobnn_planes_count(const uint32_t *words, const uint32_t *end, uint32_t *counters,

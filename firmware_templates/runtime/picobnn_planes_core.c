@@ -3,18 +3,9 @@
  * stand in the header.
  */
 #include "picobnn_planes.h"
+#include "picobnn_adders.h"
 
 #if !(defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2)
-
-/* sum += a + b, bit by bit; returns the carry. */
-PICOBNN_INLINE uint32_t full_adder(uint32_t *sum, uint32_t a, uint32_t b)
-{
-    const uint32_t half = a ^ b;
-    const uint32_t carry = (a & b) | (*sum & half);
-
-    *sum ^= half;
-    return carry;
-}
 
 /* Adds 8 words to the counters of weight 1, 2 and 4; returns the carry of weight 8. */
 PICOBNN_INLINE uint32_t add_eight(uint32_t *counters, const uint32_t *w)
@@ -22,25 +13,15 @@ PICOBNN_INLINE uint32_t add_eight(uint32_t *counters, const uint32_t *w)
     uint32_t fours[2];
 
     for (uint32_t i = 0u; i < 2u; ++i, w += 4) {
-        const uint32_t twos = full_adder(&counters[0], w[0], w[1]);
+        const uint32_t twos = picobnn_full_adder(&counters[0], w[0], w[1]);
 
-        fours[i] = full_adder(&counters[1], twos, full_adder(&counters[0], w[2], w[3]));
+        fours[i] =
+            picobnn_full_adder(&counters[1], twos, picobnn_full_adder(&counters[0], w[2], w[3]));
     }
-    return full_adder(&counters[2], fours[0], fours[1]);
+    return picobnn_full_adder(&counters[2], fours[0], fours[1]);
 }
 
-/* Adds one word to the counters from `weight` on. */
-PICOBNN_INLINE void add_carry(uint32_t *counters, uint32_t bits, uint32_t weight, uint32_t word)
-{
-    for (; weight < bits; ++weight) {
-        const uint32_t carry = counters[weight] & word;
-
-        counters[weight] ^= word;
-        word = carry;
-    }
-}
-
-/* The same with the words of 8 list entries; window may be negative, places are not. */
+/* add_eight() with the words of 8 list entries; window may be negative, places are not. */
 PICOBNN_INLINE uint32_t add_eight_of(uint32_t *counters, const uint32_t *all, int32_t window,
                                      const uint8_t *list)
 {
@@ -50,19 +31,6 @@ PICOBNN_INLINE uint32_t add_eight_of(uint32_t *counters, const uint32_t *all, in
         words[i] = all[window + list[i]];
     }
     return add_eight(counters, words);
-}
-
-/* The sign of counters + constant, whose top bit says what to make of it. */
-PICOBNN_INLINE uint32_t compare(const uint32_t *counters, uint32_t bits, uint32_t limit,
-                                uint32_t even)
-{
-    uint32_t carry = (limit & 1u) != 0u ? even : 0xFFFFFFFFu;
-
-    for (uint32_t bit = 0u; bit < bits - 1u; ++bit) {
-        limit >>= 1;
-        carry = (limit & 1u) != 0u ? (carry | counters[bit]) : (carry & counters[bit]);
-    }
-    return carry ^ counters[bits - 1u] ^ (0u - (limit >> 1 & 1u));
 }
 
 PICOBNN_INLINE void run_filters(const picobnn_planes_pass *pass, uint32_t bits,
@@ -86,21 +54,24 @@ PICOBNN_INLINE void run_filters(const picobnn_planes_pass *pass, uint32_t bits,
             const uint32_t eight = add_eight_of(counters, pass->words, window, list);
             const uint32_t other = add_eight_of(counters, pass->words, window, list + 8);
 
-            add_carry(counters, bits, 4u, full_adder(&counters[3], eight, other));
+            picobnn_add_carry(counters, bits, 4u, picobnn_full_adder(&counters[3], eight, other));
             list += 16;
             window += advance;
         }
         if ((filter[1] >> 15 & 1u) != 0u) {
-            add_carry(counters, bits, 3u, add_eight_of(counters, pass->words, window, list));
+            picobnn_add_carry(counters, bits, 3u,
+                              add_eight_of(counters, pass->words, window, list));
             list += 8;
         }
         if (has_classes) {
             for (const picobnn_planes_class *it = pass->classes; it != pass->classes_end; ++it) {
-                result |= compare(counters, bits, limits[it->limit / 2u], pass->even) & it->mask;
+                result |=
+                    picobnn_planes_compare(counters, bits, limits[it->limit / 2u], pass->even) &
+                    it->mask;
             }
             limits += pass->limit_step / 2u;
         } else {
-            result = compare(counters, bits, filter[1] & 0x3FFFu, pass->even);
+            result = picobnn_planes_compare(counters, bits, filter[1] & 0x3FFFu, pass->even);
         }
         *output = result;
         output += pass->output_step / 4u;
@@ -136,7 +107,7 @@ void picobnn_planes_count(const uint32_t *words, const uint32_t *end, uint32_t *
         const uint32_t eight = add_eight(sums, words);
         const uint32_t other = add_eight(sums, words + 8);
 
-        *carries++ = full_adder(&sums[3], eight, other);
+        *carries++ = picobnn_full_adder(&sums[3], eight, other);
     }
     for (uint32_t i = 0u; i < 4u; ++i) {
         counters[i] = sums[i];

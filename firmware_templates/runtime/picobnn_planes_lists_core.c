@@ -3,6 +3,7 @@
  * Contracts and formats stand in the header.
  */
 #include "picobnn_planes_lists.h"
+#include "picobnn_adders.h"
 
 #if !(defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2)
 
@@ -12,21 +13,11 @@ PICOBNN_INLINE uint32_t entry_of(const uint32_t *entries, uint32_t index)
     return (entries[index / 2u] >> 16u * (index & 1u) & 0xFFFFu) / 4u;
 }
 
-/* sum += a + b, bit by bit; returns the carry. */
-PICOBNN_INLINE uint32_t full_adder(uint32_t *sum, uint32_t a, uint32_t b)
-{
-    const uint32_t half = a ^ b;
-    const uint32_t carry = (a & b) | (*sum & half);
-
-    *sum ^= half;
-    return carry;
-}
-
 /* Adds 8 listed words to the counters. */
 PICOBNN_INLINE void add_eight(uint32_t *counters, uint32_t bits, const uint32_t *words,
                               const uint32_t *entries)
 {
-    uint32_t fours[2], carry;
+    uint32_t fours[2];
 
     for (uint32_t i = 0u; i < 2u; ++i) {
         uint32_t twos[2];
@@ -34,18 +25,12 @@ PICOBNN_INLINE void add_eight(uint32_t *counters, uint32_t bits, const uint32_t 
         for (uint32_t j = 0u; j < 2u; ++j) {
             const uint32_t first = 4u * i + 2u * j;
 
-            twos[j] = full_adder(&counters[0], words[entry_of(entries, first)],
-                                 words[entry_of(entries, first + 1u)]);
+            twos[j] = picobnn_full_adder(&counters[0], words[entry_of(entries, first)],
+                                         words[entry_of(entries, first + 1u)]);
         }
-        fours[i] = full_adder(&counters[1], twos[0], twos[1]);
+        fours[i] = picobnn_full_adder(&counters[1], twos[0], twos[1]);
     }
-    carry = full_adder(&counters[2], fours[0], fours[1]);
-    for (uint32_t weight = 3u; weight < bits; ++weight) {
-        const uint32_t next = counters[weight] & carry;
-
-        counters[weight] ^= carry;
-        carry = next;
-    }
+    picobnn_add_carry(counters, bits, 3u, picobnn_full_adder(&counters[2], fours[0], fours[1]));
 }
 
 /* The sign of counters + constant + carry, whose top bit says what to make of it. */

@@ -3,40 +3,25 @@
  * Contracts and formats stand in the header.
  */
 #include "picobnn_planes_paired.h"
+#include "picobnn_adders.h"
 
 #if !(defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2)
-
-/* sum += a + b, bit by bit; returns the carry. */
-PICOBNN_INLINE uint32_t full_adder(uint32_t *sum, uint32_t a, uint32_t b)
-{
-    const uint32_t half = a ^ b;
-    const uint32_t carry = (a & b) | (*sum & half);
-
-    *sum ^= half;
-    return carry;
-}
 
 /* The words of 8 list entries to the counters; window may be negative, places are not. */
 PICOBNN_INLINE void add_eight(uint32_t *counters, uint32_t bits, const uint32_t *words,
                               int32_t window, const uint8_t *list)
 {
-    uint32_t fours[2], carry;
+    uint32_t fours[2];
 
     for (uint32_t i = 0u; i < 2u; ++i, list += 4) {
         const uint32_t twos =
-            full_adder(&counters[0], words[window + list[0]], words[window + list[1]]);
+            picobnn_full_adder(&counters[0], words[window + list[0]], words[window + list[1]]);
 
-        fours[i] =
-            full_adder(&counters[1], twos,
-                       full_adder(&counters[0], words[window + list[2]], words[window + list[3]]));
+        fours[i] = picobnn_full_adder(
+            &counters[1], twos,
+            picobnn_full_adder(&counters[0], words[window + list[2]], words[window + list[3]]));
     }
-    carry = full_adder(&counters[2], fours[0], fours[1]);
-    for (uint32_t weight = 3u; weight < bits; ++weight) {
-        const uint32_t next = counters[weight] & carry;
-
-        counters[weight] ^= carry;
-        carry = next;
-    }
+    picobnn_add_carry(counters, bits, 3u, picobnn_full_adder(&counters[2], fours[0], fours[1]));
 }
 
 /* The words of one list; returns its end. */
@@ -57,19 +42,6 @@ PICOBNN_INLINE const uint8_t *add_list(uint32_t *counters, uint32_t bits, const 
         list += 8;
     }
     return list;
-}
-
-/* The sign of counters + constant, whose top bit says what to make of it. */
-PICOBNN_INLINE uint32_t compare(const uint32_t *counters, uint32_t bits, uint32_t limit,
-                                uint32_t even)
-{
-    uint32_t carry = (limit & 1u) != 0u ? even : 0xFFFFFFFFu;
-
-    for (uint32_t bit = 0u; bit < bits - 1u; ++bit) {
-        limit >>= 1;
-        carry = (limit & 1u) != 0u ? (carry | counters[bit]) : (carry & counters[bit]);
-    }
-    return carry ^ counters[bits - 1u] ^ (0u - (limit >> 1 & 1u));
 }
 
 PICOBNN_INLINE void run_couples(const picobnn_planes_pass *pass, uint32_t bits,
@@ -99,11 +71,12 @@ PICOBNN_INLINE void run_couples(const picobnn_planes_pass *pass, uint32_t bits,
                 for (const picobnn_planes_class *it = pass->classes; it != pass->classes_end;
                      ++it) {
                     result |=
-                        compare(counters, bits, limits[it->limit / 2u], pass->even) & it->mask;
+                        picobnn_planes_compare(counters, bits, limits[it->limit / 2u], pass->even) &
+                        it->mask;
                 }
                 limits += pass->limit_step / 2u;
             } else {
-                result = compare(counters, bits, head[2] & 0x1FFFu, pass->even);
+                result = picobnn_planes_compare(counters, bits, head[2] & 0x1FFFu, pass->even);
             }
             pass->output[head[0] / 4u] = result;
         }

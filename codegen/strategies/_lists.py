@@ -211,7 +211,6 @@ class ListsStrategy:
                 ("blocks", self._blocks(step, program)),
                 ("record_words", self._record_words(step, program)),
                 ("list_words", self._list_words(step, program)),
-                ("most", _longest(lists)),
                 ("low_bits", low_bits_of(lists) if self.source is ListSource.CODED else 0),
                 ("classes", classes),
             ),
@@ -234,13 +233,10 @@ class ListsStrategy:
 
     def _list_words(self, step: BinaryConv2dStep, program: Program) -> int:
         """Head, entries in pairs, constant."""
-        return 0 if self.source is ListSource.LISTED else 2 + _longest(_lists(step, program)) // 2
+        if self.source is ListSource.LISTED:
+            return 0
+        return 2 + HALF_GROUP * int(_lists(step, program).half_groups.max()) // 2
 
 
 def _lists(step: BinaryConv2dStep, program: Program) -> FilterLists:
     return filter_lists(step, program.tensors[step.input].shape, split_flips(step)[0].tobytes())
-
-
-def _longest(lists: FilterLists) -> int:
-    """Entries of the longest list, in whole groups."""
-    return HALF_GROUP * int(lists.half_groups.max())

@@ -49,8 +49,7 @@ void picobnn_planes_coded(const picobnn_planes_lists_layer *layer, picobnn_plane
     pass->list = list;
     pass->count = 1u;
     for (uint32_t filter = 0u; filter < layer->count; ++filter) {
-        const uint32_t count = layer->counts[filter];
-        const uint32_t made = count < layer->most ? count : layer->most;
+        const uint32_t made = layer->counts[filter];
 
         if (made != 0u) {
             picobnn_planes_decode(&codes, made, list + 1);

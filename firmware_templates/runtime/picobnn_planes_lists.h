@@ -111,9 +111,8 @@ struct picobnn_planes_lists_layer {
     uint32_t has_complement; /* removed weights; then k and r are 0 */
     uint32_t blocks;         /* at once; with lists in RAM each list serves so many */
     uint32_t record_words;   /* of a block */
-    uint32_t list_words;     /* of RAM for the longest list */
-    uint32_t most;           /* entries of the longest list, in groups of 8 */
-    uint32_t low_bits;       /* of codes */
+    uint32_t list_words; /* of RAM for the longest list: head, entries in groups of 8, constant */
+    uint32_t low_bits;   /* of codes */
     picobnn_planes_lists_core *core;
     picobnn_planes_lists_run *run;
     const uint32_t *lists;         /* sparse: all filters'; packed: bits, filters from words on */

@@ -83,6 +83,7 @@ class ListsStrategy:
             "picobnn_planes_map.h",
             "picobnn_planes_pool.c",
             f"{self.source.value}.c",
+            *((f"{self.source.value}_v7m.S",) if self.packed_weights else ()),
         )
 
     def accepts(self, step: Step, program: Program, target: Target) -> Refusal | None:

@@ -44,6 +44,8 @@ RUNTIME_FILES = (
     "picobnn_xnor_bits.h",
     "picobnn_xnor_count.h",
     "picobnn_xnor.c",
+    "picobnn_xnor_compare.c",
+    "picobnn_xnor_patch.h",
 )
 
 

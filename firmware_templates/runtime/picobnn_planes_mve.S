@@ -5,8 +5,8 @@
  * Registers in the list loop: as picobnn_mve_adders.S says; r8 list; r9 words of the block; r10 pass;
  * r11 limits; lr groups left. The counters lie in the frame in the end, where the compare finds them.
  *
- * Cycles on Cortex-M55, modelled without a band: per group of 8 words 76 for one filter, 101 for two
- * (of 64 lanes each); 70 and 6 per counter from weight 64 on per 8 carries; 7 per bit and class of
+ * Cycles on Cortex-M55, modelled without a band: per group of 8 words 76 for one filter, 102 for two
+ * (of 64 lanes each); 73 and 6 per counter from weight 64 on per 8 carries; 10 per bit and class of
  * the compare; about 90 per unit.
  */
 #if defined(__ARM_FEATURE_MVE)
@@ -225,7 +225,7 @@
 \name:
     .endm
 
-/* r0 vectors, r1 groups, r2 sums, r3 carries. 72 cycles per group. */
+/* r0 vectors, r1 groups, r2 sums, r3 carries. 69 cycles per group. */
     begin   picobnn_planes_mve_count
     push    {r8, lr}
     vpush   {d8-d15}

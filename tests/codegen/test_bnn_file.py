@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,64 +15,14 @@ from hypothesis import strategies as st
 
 from picobnn.codegen import bnn_file
 from picobnn.codegen.bnn_file import model_hash, program_from_bytes, program_to_bytes, read_bnn, write_bnn
-from picobnn.codegen.program import BinaryConv2dStep, Density, InputConv2dStep, Program
+from picobnn.codegen.program import InputConv2dStep, Program
 from picobnn.codegen.vocabulary import ElementKind
 from picobnn.errors import ErrorId, PicobnnError
-from tests.support.random_programs import GENERAL, TINY_GENERAL, programs, random_program
+from tests.support.bnn_example import DATA, EXAMPLE, canonical, header_of, load, refusal
+from tests.support.random_programs import GENERAL, programs
 from tests.support.small_programs import two_layers
 
 FILE_ERRORS = {ErrorId.BNN_FORMAT, ErrorId.BNN_VERSION, ErrorId.BNN_CHECKSUM}
-HEADER_ERRORS = {ErrorId.BNN_FORMAT, ErrorId.PROGRAM_INVALID}
-
-
-def example() -> Program:
-    """A small program that has every kind of step, pool and epilogue, groups and removed taps, with statistics."""
-    for seed in range(10_000):
-        program = random_program(np.random.default_rng(seed), TINY_GENERAL)
-        convs = [step for step in program.steps if isinstance(step, BinaryConv2dStep)]
-        if len({type(step) for step in program.steps}) == 3 and any(
-            step.pool and step.groups > 1 and step.kept is not None for step in convs
-        ):
-            return replace(program, statistics=(Density(1, 3, 10), Density(2, 0, 4)))
-    raise AssertionError("no example")
-
-
-EXAMPLE = example()
-DATA = program_to_bytes(EXAMPLE)
-
-
-def rebuilt(header: bytes, data: bytes = DATA) -> bytes:
-    """``data`` with another header and a right checksum."""
-    _, version, size = struct.unpack_from("<4sHI", data)
-    old = data[10 + size : -32]
-    tensors = old[-(10 + size) % 8 :]
-    body = struct.pack("<4sHI", b"PBNN", version, len(header)) + header
-    body += bytes(-len(body) % 8) + tensors
-    return body + hashlib.sha256(body).digest()
-
-
-def header_of(data: bytes) -> dict[str, Any]:
-    size = struct.unpack_from("<4sHI", data)[2]
-    return json.loads(data[10 : 10 + size])
-
-
-def canonical(header: object) -> bytes:
-    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-
-
-def refusal(data: bytes) -> PicobnnError:
-    with pytest.raises(PicobnnError) as caught:
-        program_from_bytes(data, "model.bnn")
-    assert caught.value.where.startswith("model.bnn")
-    assert caught.value.exit_code == 2
-    return caught.value
-
-
-def load(data: bytes) -> Program | PicobnnError:
-    try:
-        return program_from_bytes(data, "model.bnn")
-    except PicobnnError as error:
-        return error
 
 
 @settings(deadline=None, max_examples=60)
@@ -92,10 +39,6 @@ def test_round_trip_gives_the_same_bytes_and_hash(program: Program) -> None:
         if not isinstance(one, InputConv2dStep) and not isinstance(two, InputConv2dStep):
             assert (one.domain, one.kept is None) == (two.domain, two.kept is None)
             np.testing.assert_array_equal(one.kept, two.kept)
-
-
-def test_header_rebuilder_is_faithful() -> None:
-    assert rebuilt(canonical(header_of(DATA))) == DATA
 
 
 def test_layout_is_as_documented() -> None:
@@ -142,131 +85,6 @@ def test_garbage_is_refused(data: bytes, prefixed: bool) -> None:
     assert refusal(data).error_id in FILE_ERRORS
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**70), 2**70)
-    | st.floats()
-    | st.text(max_size=4)
-    | st.sampled_from(["bit", "u8", "scale", "threshold", "acc", "zero", "\ud800", "\n"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Paths to everything inside a JSON value, itself included."""
-    found = [path]
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        found += places(item, (*path, key))
-    return found
-
-
-PLACES = places(header_of(DATA))
-
-
-@settings(deadline=None, max_examples=600)
-@given(st.lists(st.tuples(st.sampled_from(PLACES[1:]), json_values, st.integers(0, 3)), min_size=1, max_size=3))
-def test_mutated_headers_never_escape(changes: list[tuple[tuple[str | int, ...], Any, int]]) -> None:
-    """Replace, delete, add next to or nudge anything in the header, under a right checksum."""
-    header = copy.deepcopy(header_of(DATA))
-    for path, value, action in changes:
-        parent: Any = header
-        try:
-            for key in path[:-1]:
-                parent = parent[key]
-            old = parent[path[-1]]
-        except (KeyError, IndexError, TypeError):
-            continue
-        if isinstance(parent, str):  # an earlier change put it there
-            continue
-        if action == 0:
-            parent[path[-1]] = value
-        elif action == 1:
-            del parent[path[-1]]
-        elif action == 2 and isinstance(parent, dict):
-            parent[str(value)[:6]] = value
-        elif type(old) is int:
-            parent[path[-1]] = old + (1 if isinstance(value, bool) else -1)
-    data = rebuilt(canonical(header))
-    outcome = load(data)
-    if isinstance(outcome, PicobnnError):
-        assert outcome.error_id in HEADER_ERRORS
-    else:
-        assert program_to_bytes(outcome) == data
-
-
-def change(path: tuple[str | int, ...], value: object) -> bytes:
-    header = header_of(DATA)
-    parent: Any = header
-    for key in path[:-1]:
-        parent = parent[key]
-    parent[path[-1]] = value
-    return rebuilt(canonical(header))
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "error_id", "said"),
-    [
-        (("unknown",), 1, ErrorId.BNN_FORMAT, "unknown key 'unknown'"),
-        (("name",), 3, ErrorId.BNN_FORMAT, "name is not a string"),
-        (("name",), "a\nb", ErrorId.PROGRAM_INVALID, "printable"),
-        (("input_zero_point",), 256, ErrorId.PROGRAM_INVALID, "zero point"),
-        (("input_zero_point",), 1.0, ErrorId.BNN_FORMAT, "not an integer"),
-        (("steps", 0, "op"), "matmul", ErrorId.BNN_FORMAT, "op is none of"),
-        (("steps", 0, "op"), ["matmul"], ErrorId.BNN_FORMAT, "op is none of"),
-        (("steps", 0, "weights"), [2**40, 2**40, 2**40, 2**40], ErrorId.BNN_FORMAT, "are left"),
-        (("steps", 0, "weights"), [1, 1, 1], ErrorId.BNN_FORMAT, "does not hold 4 integers"),
-        (("steps", 0, "window", "pad_top"), 2**62, ErrorId.PROGRAM_INVALID, "window pad_top"),
-        (("steps", 1, "groups"), 11, ErrorId.PROGRAM_INVALID, "11 groups"),
-        (("steps", 1, "groups"), 0, ErrorId.PROGRAM_INVALID, "group count"),
-        (("steps", 1, "domain", "shift"), 16, ErrorId.PROGRAM_INVALID, "weight shift"),
-        (("steps", 1, "domain", "ratio"), 2**40, ErrorId.PROGRAM_INVALID, "weight ratio"),
-        (("steps", 1, "kept"), False, ErrorId.BNN_FORMAT, "kept is not true"),
-        (("steps", 0, "kept"), True, ErrorId.BNN_FORMAT, "unknown key 'kept'"),
-        (("tensors", 0, "shape"), [2**60, 1, 1], ErrorId.PROGRAM_INVALID, "height"),
-        (("tensors", 1, "kind"), "f32", ErrorId.BNN_FORMAT, "kind is none of"),
-        (("tensors",), {}, ErrorId.BNN_FORMAT, "not an array"),
-        (("tensors", 0), 5, ErrorId.BNN_FORMAT, "not an object"),
-        (("statistics", 0, "ones"), 11, ErrorId.PROGRAM_INVALID, "ones of a density"),
-        (("steps",), [], ErrorId.BNN_FORMAT, "behind the last tensor"),
-    ],
-)
-def test_header_errors_say_what_is_wrong(
-    path: tuple[str | int, ...], value: object, error_id: ErrorId, said: str
-) -> None:
-    error = refusal(change(path, value))
-    assert error.error_id is error_id
-    assert said in error.what
-
-
-def test_missing_key_is_named() -> None:
-    header = header_of(DATA)
-    del header["steps"][0]["window"]
-    assert "lacks 'window'" in refusal(rebuilt(canonical(header))).what
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b"\xff",
-        b"[" * 100_000,
-        b'{"a":' * 600 + b"1" + b"}" * 600,
-        b'{"a":' + b"9" * 5000 + b"}",
-        b'{"a":NaN}',
-        b'{"a":-0}',
-        json.dumps(header_of(DATA), sort_keys=True).encode(),
-        canonical(header_of(DATA)).replace(b'"input":0', b'"input":0,"input":0', 1),
-    ],
-)
-def test_uncanonical_headers_are_refused(header: bytes) -> None:
-    assert refusal(rebuilt(header)).error_id is ErrorId.BNN_FORMAT
-
-
 def test_header_length_beyond_the_file_is_refused() -> None:
     body = struct.pack("<4sHI", b"PBNN", 1, 2**32 - 1) + DATA[10:-32]
     assert "claims" in refusal(body + hashlib.sha256(body).digest()).what
@@ -275,20 +93,18 @@ def test_header_length_beyond_the_file_is_refused() -> None:
 def test_padding_must_be_zero() -> None:
     """Neither padding bytes nor the unused bits of a packed tensor may carry anything."""
     size = struct.unpack_from("<4sHI", DATA)[2]
-    step = EXAMPLE.steps[0]
     begin = (10 + size + 7) // 8 * 8
-    places_ = [begin + (step.weights.size + 7) // 8]
-    assert -places_[0] % 8, "the example's first tensor ends with padding"
-    if -(10 + size) % 8:
-        places_.append(10 + size)
-    for place in places_:
+    end = begin + -(-EXAMPLE.steps[0].weights.size // 8)
+    assert begin > 10 + size
+    assert end % 8
+    for place, mask, said in (
+        (10 + size, 1, "padding in front"),
+        (end, 1, "padding in front"),
+        (end - 1, 0x80, "padding bits"),
+    ):
         body = bytearray(DATA[:-32])
-        body[place] ^= 1
-        assert "padding" in refusal(bytes(body) + hashlib.sha256(body).digest()).what
-    if step.weights.size % 8:
-        body = bytearray(DATA[:-32])
-        body[places_[0] - 1] ^= 0x80
-        assert "padding bits" in refusal(bytes(body) + hashlib.sha256(body).digest()).what
+        body[place] ^= mask
+        assert said in refusal(bytes(body) + hashlib.sha256(body).digest()).what
 
 
 def test_other_version_is_named() -> None:
@@ -355,20 +171,6 @@ def test_a_file_that_nobody_would_read_is_not_written(tmp_path: Path, monkeypatc
     monkeypatch.setattr(bnn_file, "MAX_FILE_BYTES", len(DATA))
     write_bnn(program_from_bytes(DATA, "data"), tmp_path / "model.bnn")
     assert read_bnn(tmp_path / "model.bnn").name
-
-
-def test_a_mask_needs_its_bytes() -> None:
-    """A header that claims a mask the file does not hold, and one that hides a mask."""
-    header = header_of(DATA)
-    masked = [step for step in header["steps"] if "kept" in step]
-    assert masked
-    del masked[0]["kept"]
-    assert refusal(rebuilt(canonical(header))).error_id in HEADER_ERRORS
-    header = header_of(DATA)
-    for step in header["steps"][1:]:
-        step["kept"] = True
-    if header != header_of(DATA):
-        assert refusal(rebuilt(canonical(header))).error_id in HEADER_ERRORS
 
 
 def test_files_without_masks_have_the_bytes_of_earlier_versions() -> None:

@@ -23,7 +23,7 @@ from picobnn.sim.cycles import (
     total_instructions,
 )
 from picobnn.sim.cycles.code import read_code
-from tests.support.cycle_kernels import HAVE_EMULATOR, MACHINES, Machine, build_image, count_image, kernels
+from tests.support.cycle_image import HAVE_EMULATOR, MACHINES, Machine, build_image, count_image, kernels
 
 pytestmark = [
     pytest.mark.qemu,

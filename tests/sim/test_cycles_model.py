@@ -16,7 +16,7 @@ from picobnn.codegen.select import make_plan
 from picobnn.codegen.targets.cores import find_core
 from picobnn.map_file import ModelMemory, model_memory, read_map
 from picobnn.sim.cycles import LayerCost, layer_costs
-from tests.support.cycle_kernels import HAVE_EMULATOR, MACHINES, SOURCES, Machine, count_image
+from tests.support.cycle_image import HAVE_EMULATOR, MACHINES, SOURCES, Machine, count_image
 from tests.support.random_programs import random_program
 
 pytestmark = [

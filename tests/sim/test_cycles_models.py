@@ -11,7 +11,8 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.cycles import MODELS, CycleModel, Instruction, Kind, find_model
 from picobnn.sim.cycles.decode import decode_block
 from picobnn.sim.cycles.objdump import parse_line
-from tests.support.cycle_kernels import MVE_KERNELS, V6M_KERNELS, V7M_KERNELS
+from tests.support.cycle_kernels import V6M_KERNELS
+from tests.support.cycle_kernels_v7m import MVE_KERNELS, V7M_KERNELS
 
 
 def block(halfwords: str, address: int = 0) -> tuple[Instruction, ...]:

@@ -2,7 +2,7 @@
 /* Runs every kernel twice as the steps of a "model", marks them as harness firmware does, and ends the emulator.
  *
  * checksum stands for what a layer hook calls: it must not be counted. STEP must follow the order of the kernels in
- * tests/support/cycle_kernels.py.
+ * tests/support/cycle_image.py.
  */
     .syntax unified
     .thumb

@@ -8,14 +8,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.program import InputConv2dStep, Program, Tensor
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import ElementKind, Pool, PoolStage, Scale, Shape, Threshold, Window
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.small_programs import SAME_3X3, binary_dense, bits, input_conv2d, scale, threshold
 
 M4 = find_core("m4")
@@ -61,15 +59,12 @@ def test_c_equals_the_reference() -> None:
         program(SAME_3X3, pool=Pool(Window(3, 3, 1, 1, 1, 1, 1, 1), PoolStage.BIT)),
         program(SAME_3X3, channels=3, outputs=5, scaled=True),
     ]
-    models = []
-    for index, each in enumerate(programs):
-        plan = make_plan(each, M4)
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for each, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        images = np.random.default_rng(5).integers(0, 256, (8, 6, 6, each.input.shape.channels), dtype=np.uint8)
+    rng, batches = np.random.default_rng(5), []
+    for each in programs:
+        images = rng.integers(0, 256, (8, 6, 6, each.input.shape.channels), dtype=np.uint8)
         images[0], images[1] = 0, 255
-        for want, got in zip(run_program(each, images), executor.run_steps(images), strict=True):
-            np.testing.assert_array_equal(got, want, err_msg=str(each.steps[0].window))
+        batches.append(images)
+    assert_host_c_equals_reference([make_plan(each, M4) for each in programs], batches)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,11 @@ import itertools
 import numpy as np
 import pytest
 
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.plan import Kernels, Optimize, Plan
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.targets import CORES, find_core
 from picobnn.codegen.targets.costs import load_costs
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.mixtures import mixture
 from tests.support.random_programs import GENERAL, SMALL, random_images, random_program
 
@@ -23,14 +21,8 @@ CALIBRATED = [core for core in CORES if load_costs(core.core) is not None]
 
 
 def assert_equal(plans: list[Plan], images: int) -> None:
-    models = [HostModel(plan, render_model(plan, f"m{index}"), f"m{index}") for index, plan in enumerate(plans)]
-    for seed, (plan, executor) in enumerate(zip(plans, build_library(models, sanitize="undefined"), strict=True)):
-        batch = random_images(np.random.default_rng(seed), plan.program, images)
-        names = [step.strategy for step in plan.steps]
-        for index, (want, got) in enumerate(
-            zip(run_program(plan.program, batch), executor.run_steps(batch), strict=True)
-        ):
-            np.testing.assert_array_equal(got, want, err_msg=f"program {seed}, step {index} of {names}")
+    rng = np.random.default_rng(0)
+    assert_host_c_equals_reference(plans, [random_images(rng, plan.program, images) for plan in plans])
 
 
 def test_forty_mixtures_equal_the_reference() -> None:

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from picobnn.codegen.strategies import find_strategy, table_bytes
 from picobnn.codegen.strategies._lists_tables import CODES_END, filter_lists, gap_codes, low_bits_of
 from picobnn.codegen.vocabulary import PadMode, Shape, WeightDomain, Window
-from tests.support.lists_layers import M4, assert_c_equals_reference, edge_layers, random_values
-from tests.support.planes_layers import layer, single
+from tests.support.lists_layers import M4, edge_layers, random_values
+from tests.support.planes_layers import assert_c_equals_reference, layer, single
 from tests.support.small_programs import SAME_3X3
 
 CODED = find_strategy("planes_coded")

@@ -8,10 +8,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from picobnn.codegen.emit import render_model, runtime_text
+from picobnn.codegen.emit import runtime_text
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.program import Program
-from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.strategies._planes_mve_tables import (
     GROUP,
@@ -23,25 +21,12 @@ from picobnn.codegen.strategies._planes_mve_tables import (
     word_places,
 )
 from picobnn.codegen.targets import CORES, InstructionSet, find_core
-from picobnn.codegen.vocabulary import PadMode, Pool, PoolStage, Shape, WeightDomain, Window
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
-from tests.support.planes_layers import every_class, images, layer, random_layer
-from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, bits, input_conv2d, scale
+from picobnn.codegen.vocabulary import PadMode, Shape
+from tests.support.planes_layers import REFUSED_CHANGES, assert_c_equals_reference, every_class, layer, random_layer
+from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, input_conv2d
 
 M55 = find_core("m55")
 PLANES_MVE = find_strategy("planes_mve")
-
-
-def assert_c_equals_reference(programs: list[Program], count: int = 6) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M55, forced={1: "planes_mve"})
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        batch = images(program, count)
-        for want, got in zip(run_program(program, batch), executor.run_steps(batch), strict=True):
-            np.testing.assert_array_equal(got, want, err_msg=str(program.steps[1]))
 
 
 SLOW = pytest.mark.slow
@@ -56,13 +41,13 @@ SHAPES = (
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_class_equals_the_reference(shape: Shape) -> None:
-    assert_c_equals_reference(every_class(shape))
+    assert_c_equals_reference(every_class(shape), "planes_mve", core="m55")
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=SLOW) for seed in range(1, 11))])
 def test_random_layers_equal_the_reference(seed: int) -> None:
     rng = np.random.default_rng(300 + seed)
-    assert_c_equals_reference([random_layer(rng) for _ in range(25 if seed else 8)])
+    assert_c_equals_reference([random_layer(rng) for _ in range(25 if seed else 8)], "planes_mve", core="m55")
 
 
 def test_a_map_of_64_pixels_runs_two_filters() -> None:
@@ -102,17 +87,7 @@ def test_lists_hold_the_words_of_the_fewer_weights(shape: Shape) -> None:
     assert at == len(tables.lists)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"domain": WeightDomain(0, 0)}, "-1 and +1"),
-        ({"groups": 5}, "5 groups"),
-        ({"epilogue": scale(33), "pool": None}, "a scale needs sums"),
-        ({"window": Window(3, 3, 1, 3)}, "stride of 3"),
-        ({"weights": bits(33, 3, 3, 460)}, "4140 weights"),
-        ({"pool": Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT)}, "padding only"),
-    ],
-)
+@pytest.mark.parametrize(("change", "reason"), REFUSED_CHANGES)
 def test_convolutions_it_refuses(change: dict[str, object], reason: str) -> None:
     program = binary_conv2d()
     refusal = PLANES_MVE.accepts(dataclasses.replace(program.steps[1], **change), program, M55)

@@ -12,8 +12,8 @@ from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy, table_bytes
 from picobnn.codegen.strategies._lists import BLOCKS_BYTES
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Shape
-from tests.support.lists_layers import M4, assert_c_equals_reference, edge_layers, random_values, with_values
-from tests.support.planes_layers import layer, single
+from tests.support.lists_layers import M4, edge_layers, random_values, with_values
+from tests.support.planes_layers import assert_c_equals_reference, layer, single
 from tests.support.small_programs import SAME_3X3
 
 PACKED = find_strategy("planes_packed")

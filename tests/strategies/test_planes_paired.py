@@ -10,32 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import Program
-from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.strategies._planes_paired_tables import find_couples
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import PadMode, Shape, Window
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
-from tests.support.planes_layers import every_class, images, layer, random_layer, single
+from tests.support.planes_layers import assert_c_equals_reference, every_class, layer, random_layer, single
 from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense
 
 M4 = find_core("m4")
 PAIRED = find_strategy("planes_paired")
-
-
-def assert_c_equals_reference(programs: list[Program], count: int = 6) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M4, forced={1: "planes_paired"})
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        batch = images(program, count)
-        for want, got in zip(run_program(program, batch), executor.run_steps(batch), strict=True):
-            np.testing.assert_array_equal(got, want, err_msg=str(program.steps[1]))
 
 
 def counter_layers(cases: tuple[tuple[int, int], ...]) -> list[Program]:
@@ -82,25 +67,29 @@ def test_the_small_core_runs_layers_with_short_lists() -> None:
 def test_random_layers_and_widths_of_the_counters_equal_the_reference() -> None:
     rng = np.random.default_rng(40)
     layers = [random_layer(rng) for _ in range(7)]
-    assert_c_equals_reference([*layers, *narrow_layers()[:1], *counter_layers(((13, 1), (57, 2), (228, 3)))])
+    assert_c_equals_reference(
+        [*layers, *narrow_layers()[:1], *counter_layers(((13, 1), (57, 2), (228, 3)))], "planes_paired"
+    )
 
 
 @pytest.mark.slow
 def test_every_width_of_the_counters_equals_the_reference() -> None:
-    assert_c_equals_reference(counter_layers(((13, 1), (14, 2), (29, 3), (57, 8), (114, 9), (228, 10), (440, 5))))
+    assert_c_equals_reference(
+        counter_layers(((13, 1), (14, 2), (29, 3), (57, 8), (114, 9), (228, 10), (440, 5))), "planes_paired"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [Shape(9, 10, 5), Shape(8, 16, 33), Shape(1, 7, 97), Shape(5, 32, 2)], ids=str)
 def test_every_class_equals_the_reference(shape: Shape) -> None:
-    assert_c_equals_reference(every_class(shape))
+    assert_c_equals_reference(every_class(shape), "planes_paired")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_five_hundred_random_layers_equal_the_reference(seed: int) -> None:
     rng = np.random.default_rng(300 + seed)
-    assert_c_equals_reference([random_layer(rng) for _ in range(50)], 8)
+    assert_c_equals_reference([random_layer(rng) for _ in range(50)], "planes_paired", 8)
 
 
 @settings(deadline=None, max_examples=60)

@@ -23,12 +23,11 @@ from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Shape, Threshold
 from tests.support.lists_layers import (
     DOMAINS,
     M4,
-    assert_c_equals_reference,
     edge_layers,
     random_values,
     with_values,
 )
-from tests.support.planes_layers import layer, single
+from tests.support.planes_layers import assert_c_equals_reference, layer, single
 from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, bits, input_conv2d, scale
 
 SPARSE = find_strategy("planes_sparse")

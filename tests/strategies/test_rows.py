@@ -29,6 +29,7 @@ from picobnn.codegen.vocabulary import (
 )
 from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.random_programs import Limits, random_images, random_program
 from tests.support.rows_layers import (
     CONVOLUTIONS,
@@ -50,17 +51,12 @@ ROWS = find_strategy("rows")
 
 def assert_c_equals_reference(programs: list[Program], seed: int | None = None) -> None:
     """On the images of the chains, or on random ones."""
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M4, forced=forced_rows(program))
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        images = chain_images(program, 8)
-        if seed is not None:
-            images = random_images(np.random.default_rng(seed), program, 8)
-        outputs = zip(run_program(program, images), executor.run_steps(images), strict=True)
-        for index, (want, got) in enumerate(outputs):
-            np.testing.assert_array_equal(got, want, err_msg=f"{program.steps[index]}")
+    plans = [make_plan(program, M4, forced=forced_rows(program)) for program in programs]
+    if seed is None:
+        batches = [chain_images(program, 8) for program in programs]
+    else:
+        batches = [random_images(np.random.default_rng(seed), program, 8) for program in programs]
+    assert_host_c_equals_reference(plans, batches)
 
 
 def random_layers(rng: np.random.Generator, count: int, limits: Limits) -> list[Program]:

@@ -21,9 +21,9 @@ from picobnn.codegen.targets import CORES, InstructionSet, find_core, load_board
 from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, WeightDomain, Window
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
-from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
 from tests.support.firmware import build_project, needs_emulator
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.rows_layers import ALL_ONES, MINUS, ZERO, Layer, chain, chain_images, in_domains
 from tests.support.small_programs import HALVING_POOL, SAME_3X3, input_conv2d
 
@@ -48,15 +48,9 @@ def forced(program: Program) -> dict[int, str]:
 
 
 def assert_c_equals_reference(programs: list[Program]) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        assert forced(program)
-        plan = make_plan(program, M55, forced=forced(program))
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        images = chain_images(program, 8)
-        for want, got in zip(run_program(program, images), executor.run_steps(images), strict=True):
-            np.testing.assert_array_equal(got, want)
+    assert all(forced(program) for program in programs)
+    plans = [make_plan(program, M55, forced=forced(program)) for program in programs]
+    assert_host_c_equals_reference(plans, [chain_images(program, 8) for program in programs])
 
 
 def test_every_shape_class() -> None:

@@ -9,15 +9,13 @@ import itertools
 import numpy as np
 import pytest
 
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import unpack_words
 from picobnn.codegen.program import Program
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import PadMode, Shape, WeightDomain, Window
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.slice_layers import (
     CONVOLUTIONS,
     NARROW,
@@ -36,15 +34,8 @@ SLICE = find_strategy("slice")
 
 
 def assert_c_equals_reference(programs: list[Program], images: int = 8) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M4, forced=forced_slice(program))
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        batch = chain_images(program, images)
-        outputs = zip(run_program(program, batch), executor.run_steps(batch), strict=True)
-        for index, (want, got) in enumerate(outputs):
-            np.testing.assert_array_equal(got, want, err_msg=f"{program.steps[index]}")
+    plans = [make_plan(program, M4, forced=forced_slice(program)) for program in programs]
+    assert_host_c_equals_reference(plans, [chain_images(program, images) for program in programs])
 
 
 def test_every_shape_class() -> None:

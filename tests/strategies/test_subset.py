@@ -9,14 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.program import Program
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, Threshold, Window
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.small_programs import SAME_3X3, binary_dense, bits, input_conv2d, scale
 from tests.support.subset_layers import every_class, images, layer, random_layer, single
 
@@ -31,16 +29,8 @@ def function(program: Program) -> str:
 
 
 def assert_c_equals_reference(programs: Sequence[Program]) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M4, forced={0: "subset"})
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for index, (program, executor) in enumerate(
-        zip(programs, build_library(models, sanitize="undefined"), strict=True)
-    ):
-        batch = images(program, 8)
-        (want,), (got,) = run_program(program, batch), executor.run_steps(batch)
-        np.testing.assert_array_equal(got, want, err_msg=f"{index}: {function(program)} {program.steps[0]}")
+    plans = [make_plan(program, M4, forced={0: "subset"}) for program in programs]
+    assert_host_c_equals_reference(plans, [images(program, 8) for program in programs])
 
 
 def test_every_class_equals_the_reference() -> None:

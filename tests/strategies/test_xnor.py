@@ -34,6 +34,8 @@ from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
 from tests.support.firmware import build_project, needs_emulator
+from tests.support.host_c import assert_host_c_equals_reference
+from tests.support.random_programs import random_images
 from tests.support.small_programs import binary_conv2d, binary_dense, bits, input_conv2d, scale, threshold
 
 M4 = find_core("m4")
@@ -69,16 +71,9 @@ def conv_program(
 
 
 def assert_c_equals_reference(programs: list[Program]) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M4)
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        shape = program.input.shape
-        rng = np.random.default_rng(3)
-        images = rng.integers(0, 256, (8, shape.height, shape.width, shape.channels), dtype=np.uint8)
-        for want, got in zip(run_program(program, images), executor.run_steps(images), strict=True):
-            np.testing.assert_array_equal(got, want)
+    rng = np.random.default_rng(3)
+    plans = [make_plan(program, M4) for program in programs]
+    assert_host_c_equals_reference(plans, [random_images(rng, program, 8) for program in programs])
 
 
 def test_every_count_of_words_and_lanes() -> None:

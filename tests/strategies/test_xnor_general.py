@@ -34,9 +34,9 @@ from picobnn.codegen.vocabulary import (
 )
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
-from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
 from tests.support.firmware import build_project, needs_emulator
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.random_programs import GENERAL, random_images, random_program
 from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, bits, input_conv2d, scale, threshold
 
@@ -47,15 +47,12 @@ SHARED = WeightDomain(3, -1)
 
 def assert_c_equals_reference(programs: list[Program], images: int) -> None:
     """Every binary step forced to the strategy, plain ones too."""
-    models = []
-    for index, program in enumerate(programs):
-        forced = dict.fromkeys(range(1, len(program.steps)), "xnor_general")
-        plan = make_plan(program, M4, forced=forced)
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for seed, (program, executor) in enumerate(zip(programs, build_library(models, sanitize="undefined"), strict=True)):
-        batch = random_images(np.random.default_rng(seed), program, images)
-        for step, want, got in zip(program.steps, run_program(program, batch), executor.run_steps(batch), strict=True):
-            np.testing.assert_array_equal(got, want, err_msg=f"program {seed}, {step.name}")
+    rng = np.random.default_rng(0)
+    plans = [
+        make_plan(program, M4, forced=dict.fromkeys(range(1, len(program.steps)), "xnor_general"))
+        for program in programs
+    ]
+    assert_host_c_equals_reference(plans, [random_images(rng, program, images) for program in programs])
 
 
 def drawn(seed: int, count: int) -> list[Program]:

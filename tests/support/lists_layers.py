@@ -7,15 +7,11 @@ import dataclasses
 
 import numpy as np
 
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.program import BinaryConv2dStep, Program
-from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Shape, Threshold, WeightDomain
-from picobnn.sim.hostc import HostModel, build_library
-from picobnn.sim.reference import run_program
-from tests.support.planes_layers import SAME_3X3, images, layer, random_layer, single
+from tests.support.planes_layers import SAME_3X3, layer, random_layer, single
 
 M4 = find_core("m4")
 INT32 = np.iinfo(np.int32)
@@ -84,14 +80,3 @@ def edge_layers(strategy: str) -> list[Program]:
             domain = (PLUS_MINUS_ONE, WeightDomain(4, -1), ZERO_ONE)[(index + outputs) % 3]
             programs.append(single(dataclasses.replace(step, domain=domain), made[1], shape))
     return [program for program in programs if accepts(strategy, program)]
-
-
-def assert_c_equals_reference(programs: list[Program], strategy: str, count: int = 6) -> None:
-    models = []
-    for index, program in enumerate(programs):
-        plan = make_plan(program, M4, forced={1: strategy})
-        models.append(HostModel(plan, render_model(plan, f"m{index}"), f"m{index}"))
-    for program, executor in zip(programs, build_library(models, sanitize="undefined"), strict=True):
-        batch = images(program, count)
-        for want, got in zip(run_program(program, batch), executor.run_steps(batch), strict=True):
-            np.testing.assert_array_equal(got, want, err_msg=str(program.steps[1]))

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from picobnn.codegen.plan import Buffer, Kernels, Layout, Optimize, Plan, PlannedStep, layout_bytes
 from picobnn.codegen.program import BinaryConv2dStep, InputConv2dStep, Program, Tensor
+from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import Target, find_core
 from picobnn.codegen.vocabulary import (
@@ -19,9 +21,11 @@ from picobnn.codegen.vocabulary import (
     PoolStage,
     Shape,
     Threshold,
+    WeightDomain,
     Window,
 )
-from tests.support.small_programs import HALVING_POOL, SAME_3X3
+from tests.support.host_c import assert_host_c_equals_reference
+from tests.support.small_programs import HALVING_POOL, SAME_3X3, bits, scale
 
 INT32 = np.iinfo(np.int32)
 
@@ -45,6 +49,16 @@ POOLS = (
     Pool(Window(3, 2, 1, 3, 2, 0, 0, 1), PoolStage.ACC),
     Pool(Window(2, 2, 1, 1), PoolStage.BIT),
 )
+
+REFUSED_CHANGES: tuple[tuple[dict[str, object], str], ...] = (
+    ({"domain": WeightDomain(0, 0)}, "-1 and +1"),
+    ({"groups": 5}, "5 groups"),
+    ({"epilogue": scale(33), "pool": None}, "a scale needs sums"),
+    ({"window": Window(3, 3, 1, 3)}, "stride of 3"),
+    ({"weights": bits(33, 3, 3, 460)}, "4140 weights"),
+    ({"pool": Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT)}, "padding only"),
+)
+"""Of the binary convolution of ``small_programs``, and what ``planes`` and ``planes_mve`` say of it."""
 
 
 def weights_of(rng: np.random.Generator, outputs: int, window: Window, channels: int) -> BitArray:
@@ -134,6 +148,12 @@ def random_layer(rng: np.random.Generator) -> Program:
         made = layer(rng, shape, window, mode, pool, int(rng.choice([1, 2, 16, 33, 50])))
         if made is not None and _accepted(single(*made, shape)):
             return single(*made, shape)
+
+
+def assert_c_equals_reference(programs: Sequence[Program], strategy: str, count: int = 6, core: str = "m4") -> None:
+    """Step 1 of every program runs the strategy."""
+    plans = [make_plan(program, find_core(core), forced={1: strategy}) for program in programs]
+    assert_host_c_equals_reference(plans, [images(program, count) for program in programs])
 
 
 def many_layers(shape: Shape) -> Program:

@@ -14,22 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.cost import step_cost
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.program import BinaryDenseStep, InputConv2dStep, Program, Tensor
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.strategies import STRATEGIES, find_strategy
 from picobnn.codegen.strategies._rows_costs import flip_above, walk_of
 from picobnn.codegen.targets import InstructionSet, Target, find_core, load_board
 from picobnn.codegen.targets.costs import load_costs
 from picobnn.codegen.vocabulary import ElementKind, PadMode, Shape, Threshold, Window
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
-from picobnn.sim.cycles import build_plugin, layer_costs, plugin_argument, read_counts
 from tests.strategies.test_exactness import NEEDS, all_classes
+from tests.support.counted import run_counted
 from tests.support.fans import ZERO_POINT, Fan, make_fan, plan_fan
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.firmware import needs_emulator
 from tests.support.planes_layers import input_layer, layer, threshold
 from tests.support.small_programs import SAME_3X3
 
@@ -80,20 +75,9 @@ def adversarial(program: Program) -> list[npt.NDArray[np.uint8]]:
 def modelled(fan: Fan, board_id: str, core: str, images: list[npt.NDArray[np.uint8]], folder: Path) -> list[list[int]]:
     """Cycles per image and step."""
     board = dataclasses.replace(load_board(board_id), target=find_core(core))
-    program = fan.plan.program
-    built = build_project(folder / "fw", board_id, "model", project_facts(fan.plan), render_model(fan.plan, "model"))
-    counts = folder / "counts.txt"
-    plugin = plugin_argument(build_plugin(folder), counts)
-    with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=plugin) as session:
-        for image in images:
-            trace_image(session, image.tobytes())
-    marked = [segment for segment in read_counts(counts) if segment.mark is not None]
-    count, found = len(program.steps), []
-    for index in range(len(images)):
-        costs = layer_costs(marked[: (index + 1) * (count + 1)], built.elf, board.target.core, count)
-        assert all(cost.cycles is not None for cost in costs)
-        found.append([cost.cycles or 0 for cost in costs])
-    return found
+    _, runs = run_counted(fan.plan, board, images, folder)
+    assert all(cost.cycles is not None for run in runs for cost in run)
+    return [[cost.cycles or 0 for cost in run] for run in runs]
 
 
 def independent_names(target: Target) -> set[str]:

@@ -11,19 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import Program
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import PadMode, PoolStage, Shape
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
-from picobnn.sim.cycles import build_plugin, layer_costs, plugin_argument, read_counts
+from tests.support.counted import run_counted
 from tests.support.fans import Kind, LayerClass, Padding, fan_images, make_fan, plan_fan, run_fan
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.firmware import needs_emulator
 from tests.support.lists_layers import DOMAINS, TERNARY, accepts, with_values
 
 SLOW = pytest.mark.slow
@@ -73,20 +68,12 @@ def test_every_form_equals_the_reference(board_id: str, shape: Shape, tmp_path: 
     assert set(names) == set(FORMS)
     assert {step.pad_mode for step in program.steps[1:]} == set(PadMode)  # type: ignore[union-attr]
     plan = plan_fan(program, names, board.target)
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     batch = fan_images(np.random.default_rng(1), program, 4)
-    plugin = plugin_argument(build_plugin(tmp_path), tmp_path / "counts.txt")
-    with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=plugin) as session:
-        traces = [trace_image(session, image.tobytes()) for image in batch]
+    traces, runs = run_counted(plan, board, batch, tmp_path)
     for index, output in enumerate(run_fan(program, batch)[1:], start=1):
         for number, image in enumerate(output):
             crc = zlib.crc32(store_tensor(image, Layout.PIXEL_PLANES))
             step = program.steps[index]
             assert traces[number][index].crc == crc, f"image {number}, {names[index - 1]}, {step}"
-    count = len(program.steps)
-    marked = [segment for segment in read_counts(tmp_path / "counts.txt") if segment.mark is not None]
-    runs = [
-        layer_costs(marked[: (index + 1) * (count + 1)], built.elf, board.target.core, count)
-        for index in range(len(batch))
-    ]
     assert all(run[1:] == runs[0][1:] for run in runs)
+    assert all(cost.cycles is not None for cost in runs[0])

@@ -23,8 +23,8 @@ from picobnn.codegen.targets import find_core, load_board
 from picobnn.codegen.vocabulary import Shape
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
-from picobnn.sim.cycles import build_plugin, layer_costs, plugin_argument, read_counts
 from picobnn.sim.reference import run_program
+from tests.support.counted import run_counted
 from tests.support.firmware import build_project, needs_compiler, needs_emulator
 from tests.support.slice_layers import CONVOLUTIONS, NARROW, chain, chain_images, forced_slice, random_chain
 
@@ -81,16 +81,8 @@ def test_instructions_do_not_depend_on_the_input(board_id: str, tmp_path: Path) 
     """Counted per layer: the assembly and the loop for any window, bits all clear, all set and mixed."""
     board, program = load_board(board_id), chain(CONVOLUTIONS[:6], Shape(12, 13, 40))
     plan = make_plan(program, board.target, forced=forced_slice(program))
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
-    plugin, seen = build_plugin(tmp_path), set()
-    for index, image in enumerate(chain_images(program, 5)):
-        counts = tmp_path / f"counts{index}.txt"
-        argument = plugin_argument(plugin, counts)
-        with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=argument) as session:
-            trace_image(session, image.tobytes())
-        costs = layer_costs(read_counts(counts), built.elf, board.target.core, len(program.steps))
-        seen.add(tuple((cost.instructions, cost.cycles) for cost in costs[1:]))
-    assert len(seen) == 1
+    _, runs = run_counted(plan, board, chain_images(program, 5), tmp_path)
+    assert all(run[1:] == runs[0][1:] for run in runs)
 
 
 @needs_compiler

@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.targets import load_board
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
-from picobnn.sim.cycles import build_plugin, layer_costs, plugin_argument, read_counts
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.counted import run_counted
+from tests.support.firmware import needs_emulator
 from tests.support.subset_layers import alone, images, many_layers, plan_layers
 
 SLOW = pytest.mark.slow
@@ -40,22 +35,12 @@ CASES = (
 @pytest.mark.parametrize(("board_id", "channels", "zero_point"), CASES)
 def test_every_class_equals_the_reference(board_id: str, channels: int, zero_point: int, tmp_path: Path) -> None:
     program, board = many_layers(channels, zero_point), load_board(board_id)
-    count = len(program.steps)
     plan = plan_layers(program, board.target)
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     batch = images(program, 5)
-    plugin = plugin_argument(build_plugin(tmp_path), tmp_path / "counts.txt")
-    with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=plugin) as session:
-        traces = [trace_image(session, image.tobytes()) for image in batch]
+    traces, runs = run_counted(plan, board, batch, tmp_path)
     expected = [run_program(each, batch)[0] for each in alone(program)]
     for index, trace in enumerate(traces):
         crcs = [zlib.crc32(store_tensor(output[index], Layout.CHANNEL_WORDS)) for output in expected]
         assert [row.crc for row in trace] == crcs, f"image {index}"
-    marked = [segment for segment in read_counts(tmp_path / "counts.txt") if segment.mark is not None]
-    runs = [
-        layer_costs(marked[: (index + 1) * (count + 1)], built.elf, board.target.core, count)
-        for index in range(len(batch))
-    ]
-    for step in range(count):
-        assert [run[step] for run in runs] == [runs[0][step]] * len(batch), program.steps[step].name
-        assert runs[0][step].cycles is not None
+    assert all(run == runs[0] for run in runs)
+    assert all(cost.cycles is not None for cost in runs[0])

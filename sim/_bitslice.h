@@ -30,21 +30,19 @@ typedef struct {
     int32_t input, output; /* tensors */
     int32_t in_channels, out_channels, taps;
     bitslice_window window, pool;
-    int32_t counter_bits; /* of s + c */
-    int32_t shift;        /* k; total has counter_bits + k bits */
-    int32_t multiplied;   /* 0: S is counted straight into total (r is -1 or 0) */
-    int32_t sum_bits;     /* of S where multiplied */
-    uint32_t ratio_size;  /* |r| where multiplied */
-    int32_t complemented; /* r is positive */
-    int32_t total_lists;  /* lists of S */
-    const int32_t
-        *total_of; /* (out_channels,): the list of each channel; equal ones stand together */
-    int32_t group; /* input step: taps per subset table */
+    int32_t counter_bits;     /* of s + c */
+    int32_t shift;            /* k; total has counter_bits + k bits */
+    int32_t multiplied;       /* 0: S is counted straight into total (r is -1 or 0) */
+    int32_t sum_bits;         /* of S where multiplied */
+    uint32_t ratio_size;      /* |r| where multiplied */
+    int32_t complemented;     /* r is positive */
+    int32_t total_lists;      /* lists of S */
+    const int32_t *total_of;  /* (out_channels,): each channel's list; equal ones together */
+    int32_t group;            /* input step: taps per subset table */
     int32_t column_classes;   /* border classes along x */
     const int32_t *row_class; /* (rows,), (columns,): which constants a position uses */
     const int32_t *column_class;
-    const uint32_t
-        *offsets; /* of all channels' selected words, then those of S; bytes into the window */
+    const uint32_t *offsets; /* all channels' selected words, then those of S; in window bytes */
     const uint32_t *starts;  /* (out_channels + total_lists + 1,) into offsets */
     const uint64_t *initial; /* (classes, out_channels, k + counter_bits): low, then c, as masks */
     const uint64_t *initial_total; /* (counter_bits + k,): bias as masks */

@@ -110,22 +110,22 @@ LANES_TARGET static void LANES_NAME(count_entries)(const char *words, const uint
         counter[i] = sums[i];
 }
 
-/* total = initial + ratio * sum, or initial + ratio * (2^sum_bits - 1 - sum) where complemented;
- * initial has bits planes, which hold the result. */
-LANES_TARGET static void LANES_NAME(multiply)(const VECTOR *sum, int sum_bits, int complemented,
-                                              uint32_t ratio, const uint64_t *initial, int bits,
-                                              VECTOR *total)
+/* total = bias + |r| * sum, or bias + |r| * (2^sum_bits - 1 - sum) where complemented, as the step
+ * says; bits planes hold it. */
+LANES_TARGET static void LANES_NAME(multiply)(const bitslice_step *step, const VECTOR *sum,
+                                              int bits, VECTOR *total)
 {
-    const VECTOR inverted = SPLAT((uint64_t)0 - (uint64_t)(complemented != 0));
+    const VECTOR inverted = SPLAT((uint64_t)0 - (uint64_t)(step->complemented != 0));
+    const uint32_t ratio = step->ratio_size;
     for (int i = 0; i < bits; i++)
-        total[i] = SPLAT(initial[i]);
+        total[i] = SPLAT(step->initial_total[i]);
     for (int place = 0; ratio >> place != 0; place++) {
         VECTOR carry = SPLAT((uint64_t)0);
         if ((ratio >> place & 1u) == 0)
             continue;
         for (int i = 0; place + i < bits; i++) {
             VECTOR next;
-            const VECTOR value = i < sum_bits ? sum[i] ^ inverted : SPLAT((uint64_t)0);
+            const VECTOR value = i < step->sum_bits ? sum[i] ^ inverted : SPLAT((uint64_t)0);
             FULL_ADD(next, total[place + i], value, carry);
             carry = next;
         }

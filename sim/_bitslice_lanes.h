@@ -127,18 +127,19 @@ INLINE void LANES_NAME(emit_bits)(const bitslice_step *step, VECTOR lanes, int32
             map[((int64_t)y * step->pool.columns + x) * step->out_channels + channel] |= value;
 }
 
-/* One output channel at one position, scaled: int32 into (count, elements) at element. */
+/* One output channel at one position, scaled: int32 into (count, elements) at element + channel. */
 INLINE void LANES_NAME(emit_integers)(const bitslice_step *step, const VECTOR *counter,
-                                      const int64_t *totals, int64_t constant, int32_t channel,
+                                      const int64_t *totals, int32_t border, int32_t channel,
                                       int64_t element, int64_t count, int32_t *output)
 {
     int64_t sums[BITSLICE_MOST_LANES];
     const int64_t elements = (int64_t)step->window.rows * step->window.columns * step->out_channels;
+    const int64_t constant = step->constant[(int64_t)border * step->out_channels + channel];
     LANES_NAME(to_integers)(counter, step->counter_bits, sums);
     for (int64_t lane = 0; lane < count; lane++) {
         const int64_t accumulator =
             step->gain * sums[lane] + step->total_gain * totals[lane] + constant;
-        output[lane * elements + element] =
+        output[lane * elements + element + channel] =
             (int32_t)(accumulator * step->multiplier[channel] + step->bias[channel]);
     }
 }
@@ -159,9 +160,7 @@ LANES_TARGET static void LANES_NAME(sum_all)(const bitslice_step *step, const ch
         LANES_NAME(count_words)(words, offsets, count, step->initial_total, bits, total);
     else {
         LANES_NAME(count_words)(words, offsets, count, none, step->sum_bits, sum);
-        LANES_NAME(multiply)
-        (sum, step->sum_bits, step->complemented, step->ratio_size, step->initial_total, bits,
-         total);
+        LANES_NAME(multiply)(step, sum, bits, total);
     }
 }
 
@@ -189,12 +188,13 @@ LANES_TARGET static void LANES_NAME(run_position)(const bitslice_step *step, con
         }
         sum(words, step->offsets + first, starts[channel + 1] - first, initial + shift, bits,
             counter);
-        if (step->is_scaled)
-            LANES_NAME(emit_integers)
-        (step, counter, totals, step->constant[(int64_t)border * step->out_channels + channel],
-         channel, element + channel, count, output);
-        else LANES_NAME(emit_bits)(step, LANES_NAME(at_least)(initial, shift, counter, total, bits),
-                                   channel, cover, map);
+        if (step->is_scaled) {
+            LANES_NAME(emit_integers)(step, counter, totals, border, channel, element, count,
+                                      output);
+        } else {
+            const VECTOR lanes = LANES_NAME(at_least)(initial, shift, counter, total, bits);
+            LANES_NAME(emit_bits)(step, lanes, channel, cover, map);
+        }
     }
 }
 
@@ -213,6 +213,7 @@ LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t
                            &cover[1]);
         for (int32_t x = 0; x < step->window.columns; x++) {
             const void *words = scratch;
+            int32_t border;
             cover[2] = cover[3] = x;
             if (step->is_pooled)
                 bitslice_cover(x, pool->width, pool->stride_x, pool->pad_left, pool->columns,
@@ -223,10 +224,8 @@ LANES_TARGET static void LANES_NAME(run_step)(const bitslice_step *step, int32_t
                 LANES_NAME(gather_sums)(step, from, y, x, zero_point, scratch);
             else
                 words = LANES_NAME(gather_bits)(step, from, y, x, scratch);
-            LANES_NAME(run_position)
-            (step, (const char *)words,
-             step->row_class[y] * step->column_classes + step->column_class[x], cover, count, map,
-             output);
+            border = step->row_class[y] * step->column_classes + step->column_class[x];
+            LANES_NAME(run_position)(step, (const char *)words, border, cover, count, map, output);
         }
     }
     if (step->is_pooled && !step->pools_bits)
@@ -241,19 +240,19 @@ LANES_TARGET static void LANES_NAME(bitslice_run)(const bitslice_program *progra
                                                   char *workspace, void **outputs)
 {
     VECTOR *scratch = (VECTOR *)(workspace + program->scratch_offset);
-    LANES_NAME(load_images)
-    (images, count, program->image_bytes, (VECTOR *)(workspace + program->map_offsets[0]));
+    VECTOR *planes = (VECTOR *)(workspace + program->map_offsets[0]);
+    LANES_NAME(load_images)(images, count, program->image_bytes, planes);
     for (int32_t index = 0; index < program->step_count; index++) {
         const bitslice_step *step = &program->steps[index];
         const VECTOR *from = (const VECTOR *)(workspace + program->map_offsets[step->input]);
         VECTOR *map = (VECTOR *)(workspace + program->map_offsets[step->output]);
         if (step->is_scaled && outputs[index] == NULL)
             continue; /* no step reads integers */
-        LANES_NAME(run_step)
-        (step, program->zero_point, from, scratch, count, map, (int32_t *)outputs[index]);
-        if (!step->is_scaled && outputs[index] != NULL)
-            LANES_NAME(store_bits)
-        (map, program->map_vectors[step->output], count, (uint8_t *)outputs[index]);
+        LANES_NAME(run_step)(step, program->zero_point, from, scratch, count, map, outputs[index]);
+        if (!step->is_scaled && outputs[index] != NULL) {
+            const int64_t elements = program->map_vectors[step->output];
+            LANES_NAME(store_bits)(map, elements, count, outputs[index]);
+        }
     }
 }
 

@@ -7,11 +7,12 @@ Invariant: an estimate exists only where the core's coefficients name every term
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from picobnn.codegen.plan import Layout, StepCost
 from picobnn.codegen.program import Program, Step
-from picobnn.codegen.strategies import CostTerm, Strategy
+from picobnn.codegen.strategies import BoundedStrategy, CostTerm, Strategy
 from picobnn.codegen.targets import Target
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts
 from picobnn.codegen.vocabulary import Shape
@@ -23,9 +24,15 @@ def step_cost(
 ) -> StepCost | None:
     """Cycles of an accepted step without the transpose of its input; None without coefficients for the strategy.
 
-    Raises PLAN_INVALID when the coefficients lack a term.
+    Where the core has a bound for a strategy whose cycles depend on the input, ``worst_cycles`` is that bound, rounded
+    up, and the mean is not above it. Raises PLAN_INVALID when the coefficients lack a term.
     """
-    return _cost(strategy.name, strategy.cost_terms(step, program, target), costs)
+    cost = _cost(strategy.name, strategy.cost_terms(step, program, target), costs)
+    parts = None if costs is None else costs.bounds.get(strategy.name)
+    if cost is None or parts is None or not isinstance(strategy, BoundedStrategy):
+        return cost
+    bound = math.ceil(strategy.most_cycles(step, program, target, parts))
+    return StepCost(min(cost.cycles, bound), bound)
 
 
 def transpose_cost(shape: Shape, wanted: Layout, costs: CoreCosts | None) -> int | None:

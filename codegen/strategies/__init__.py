@@ -19,7 +19,15 @@ from picobnn.codegen.strategies import (
     xnor_general,
 )
 from picobnn.codegen.strategies import slice as slice_
-from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Strategy, Table, table_bytes
+from picobnn.codegen.strategies._interface import (
+    BoundedStrategy,
+    CostTerm,
+    LayerView,
+    Refusal,
+    Strategy,
+    Table,
+    table_bytes,
+)
 
 STRATEGIES: tuple[Strategy, ...] = (
     direct.STRATEGY,
@@ -37,7 +45,17 @@ STRATEGIES: tuple[Strategy, ...] = (
     slice_.STRATEGY,
 )
 
-__all__ = ["STRATEGIES", "CostTerm", "LayerView", "Refusal", "Strategy", "Table", "find_strategy", "table_bytes"]
+__all__ = [
+    "STRATEGIES",
+    "BoundedStrategy",
+    "CostTerm",
+    "LayerView",
+    "Refusal",
+    "Strategy",
+    "Table",
+    "find_strategy",
+    "table_bytes",
+]
 
 
 def find_strategy(name: str) -> Strategy:

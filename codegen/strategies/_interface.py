@@ -7,8 +7,9 @@ the tables it names, nothing else. ``select.py`` asks, ``emit.py`` renders, ``ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +126,15 @@ class Strategy(Protocol):
         self, step: Step, program: Program, target: Target, symbol: str, table_symbols: dict[str, str]
     ) -> LayerView:
         """``table_symbols`` maps the role of every table to its C symbol."""
+
+
+@runtime_checkable
+class BoundedStrategy(Strategy, Protocol):
+    """One whose cycles depend on the input, with a bound."""
+
+    def most_cycles(self, step: Step, program: Program, target: Target, parts: Mapping[str, float]) -> float:
+        """What no input exceeds where one run of each part of the kernel takes the cycles in ``parts`` at most; see
+        ``targets/bounds.py``."""
 
 
 def table_bytes(tables: tuple[Table, ...]) -> int:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one run of strategy ``rows`` visits and selects, on average and at worst. Used by ``rows.py`` only.
 
-Invariant: no input selects more than :func:`worst_selection`.
+``_rows_bound.py`` has the bound on their cycles.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, Program, Step
-from picobnn.codegen.strategies._common import NO_POOL, IndexArray, input_density, window_places
+from picobnn.codegen.strategies._common import NO_POOL, IndexArray, input_density, is_pointwise, window_places
 from picobnn.codegen.vocabulary import PadMode
 
 LIST_PADDING = 7
@@ -107,57 +107,97 @@ class Additions:
 
 
 def mean_selection(step: Step, program: Program, walk: Walk) -> Selection:
-    """With the set bits that the program's statistics say, spread evenly."""
+    """With bits that are set or clear each on its own, with the density that the program's statistics say: the set bits
+    of a line (row of positions, or position of a dense layer) under its windows are then nearly normal, and the fewer
+    kind of them selects."""
     shape, density = program.tensors[step.input].shape, input_density(step, program)
-    clear = density * shape.elements > flip_above(step, program)
-    share = (1.0 - density if clear else density) * shape.channels
-    return _selection(step, program, walk, share * walk.listed_pixels, share * walk.window_pixels, clear=clear)
+    if isinstance(step, BinaryConv2dStep) and not is_per_pixel(step, program):
+        seen, window = seen_by(step, program), step.window
+        inside = window_heights(step, program)
+        kinds = [
+            (rows, seen.row_taps * (rows if step.pad_mode is PadMode.ZERO else window.height), seen.columns)
+            for rows in inside.tolist()
+        ]
+    else:
+        lines = walk.positions
+        kinds = [
+            (1, walk.listed_pixels * shape.channels // lines, np.ones(walk.listed_pixels // lines, np.int64))
+        ] * lines
+    listed = outside = selected = 0.0
+    known: dict[int, tuple[float, float, float]] = {}
+    for rows, taps, columns in kinds:
+        if rows not in known:
+            known[rows] = _mean_line(rows, taps, columns, shape.channels, density)
+        share, clear, chosen = known[rows]
+        pixels = rows * int((columns > 0).sum()) * shape.channels
+        listed += share * pixels
+        outside += clear * (walk.all_listed * shape.channels / len(kinds) - pixels)
+        selected += chosen
+    return Selection(listed, outside if _padding_selects(step) else 0.0, selected)
 
 
-def worst_selection(step: Step, program: Program, walk: Walk) -> Selection:
-    """The most that any input selects: as many bits as the choice between set and clear ones allows, where most windows
-    hold them."""
-    shape = program.tensors[step.input].shape
-    bits, limit = shape.elements, flip_above(step, program)
-    worst = [
-        _selection(
-            step,
-            program,
-            walk,
-            _greatest(walk.listed, shape.channels, count),
-            _greatest(walk.windows, shape.channels, count),
-            clear=clear,
-        )
-        for clear, count in ((False, limit), (True, bits - limit))
-    ]
-    return Selection(
-        max(each.listed for each in worst), max(each.outside for each in worst), max(each.selected for each in worst)
+def _mean_line(rows: int, taps: int, columns: IndexArray, channels: int, density: float) -> tuple[float, float, float]:
+    """The share of the map's bits that select, the probability that clear bits do, and the rows selected."""
+    inside = rows * channels * int(columns.sum())
+    spread = math.sqrt(2.0 * density * (1.0 - density) * rows * channels * int((columns**2).sum()))
+    above = density * inside - taps / 2.0
+    clear = 0.5 * (1.0 + math.erf(above / spread)) if spread else float(above > 0)
+    distance = (
+        above * math.erf(above / spread) + spread * math.exp(-((above / spread) ** 2)) / math.sqrt(math.pi)
+        if spread
+        else abs(above)
     )
+    selected = taps / 2.0 - distance
+    share = (selected - clear * (taps - inside)) / inside if inside else 0.0
+    return max(share, 0.0), clear, selected
 
 
-def _selection(step: Step, program: Program, walk: Walk, listed: float, selected: float, *, clear: bool) -> Selection:
-    """Padding of -1 is clear."""
+def worst_selection(step: Step, program: Program, walk: Walk, mean: Selection) -> Selection:
+    """Half of the taps that count, and of lists half or what the mean has: an estimate, for cores without bounds."""
     channels = program.tensors[step.input].shape.channels
-    if not clear or not isinstance(step, BinaryConv2dStep) or step.pad_mode is PadMode.ZERO:
-        return Selection(listed, 0.0, selected)
-    outside = channels * (walk.all_taps - walk.window_pixels)
-    return Selection(listed, channels * (walk.all_listed - walk.listed_pixels), selected + outside)
+    taps = walk.window_pixels if not _padding_selects(step) else walk.all_taps
+    return Selection(max(0.5 * channels * walk.listed_pixels, mean.listed), mean.outside, 0.5 * channels * taps)
 
 
-def _greatest(counts: IndexArray, channels: int, bits: int) -> float:
-    """The greatest sum of the counts of ``bits`` bits, of which each pixel has ``channels``."""
-    descending = np.sort(counts.reshape(-1))[::-1]
-    whole, rest = divmod(bits, channels)
-    return float(channels * descending[:whole].sum() + (rest * descending[whole] if rest else 0))
+def _padding_selects(step: Step) -> bool:
+    """With clear bits: padding of -1 does."""
+    return isinstance(step, BinaryConv2dStep) and step.pad_mode is PadMode.MINUS_ONE
 
 
-def flip_above(step: Step, program: Program) -> int:
-    """Set bits of the map from which on the clear bits select fewer rows, those of a padding of -1 included.
+def window_heights(step: BinaryConv2dStep, program: Program) -> IndexArray:
+    """Per row of positions that runs, the rows of the map under its windows."""
+    shape, window = program.tensors[step.input].shape, step.window
+    rows, _ = window.output_size(shape.height, shape.width)
+    pool = step.pool.window if step.pool is not None else NO_POOL
+    outputs = program.tensors[step.output].shape.height
+    tops = window_places(outputs, pool.stride_y, pool.pad_top, pool.height, rows) * window.stride_y - window.pad_top
+    inside: IndexArray = np.minimum(tops + window.height, shape.height) - np.maximum(tops, 0)
+    return inside.clip(min=0)
 
-    With the share p of the bits set, set bits select p * inside taps and clear ones (1 - p) * inside + outside.
-    """
-    bits = program.tensors[step.input].shape.elements
-    if not isinstance(step, BinaryConv2dStep) or step.pad_mode is PadMode.ZERO:
-        return bits // 2
-    walk = walk_of(step, program)
-    return min(bits, bits * walk.all_taps // max(2 * walk.window_pixels, 1))
+
+def is_per_pixel(step: Step, program: Program) -> bool:
+    """Whether every pixel of the map is the input of a dense layer."""
+    return isinstance(step, BinaryConv2dStep) and is_pointwise(step, program) and not step.window.has_padding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What the windows of one row of positions hold. ``columns``: per column of the map, how many of them hold it;
+    ``row_taps``: taps that count, per kernel row that counts."""
+
+    columns: IndexArray
+    row_taps: int
+
+
+def seen_by(step: BinaryConv2dStep, program: Program) -> Seen:
+    """Of the positions that a pool window covers, each once."""
+    shape, window = program.tensors[step.input].shape, step.window
+    _, width = window.output_size(shape.height, shape.width)
+    pool = step.pool.window if step.pool is not None else NO_POOL
+    outputs = program.tensors[step.output].shape.width
+    covered = np.unique(window_places(outputs, pool.stride_x, pool.pad_left, pool.width, width))
+    columns = np.bincount(
+        window_places(covered, window.stride_x, window.pad_left, window.width, shape.width), minlength=shape.width
+    )
+    taps = int(columns.sum()) if step.pad_mode is PadMode.ZERO else covered.size * window.width
+    return Seen(columns, shape.channels * taps)

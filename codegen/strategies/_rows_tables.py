@@ -15,7 +15,7 @@ from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import IndexArray, fan_in, inside_taps, thresholds_within
 from picobnn.codegen.strategies._interface import Table
-from picobnn.codegen.strategies._rows_costs import LIST_PADDING
+from picobnn.codegen.strategies._rows_costs import LIST_PADDING, is_per_pixel, seen_by
 from picobnn.codegen.vocabulary import BitArray, PadMode, Scale, WeightDomain
 
 MIN_PLANES = 9
@@ -192,3 +192,13 @@ def borders_of(step: BinaryConv2dStep | BinaryDenseStep, program: Program) -> Bo
         np.einsum("y,x,c->yxc", row, column, channels).astype(np.uint8) for row in row_taps for column in column_taps
     )
     return Borders(taps, row_kinds * len(column_taps), column_kinds, phases)
+
+
+def run_tables(step: BinaryConv2dStep | BinaryDenseStep, program: Program) -> tuple[Table, ...]:
+    """``column_runs`` of a convolution that is more than a dense layer per pixel."""
+    if not isinstance(step, BinaryConv2dStep) or is_per_pixel(step, program):
+        return ()
+    columns = seen_by(step, program).columns
+    begins = np.flatnonzero(np.diff(columns, prepend=-1))
+    runs = np.stack([np.diff(begins, append=columns.size), columns[begins]], axis=1)
+    return (Table("column_runs", "uint16_t", runs.reshape(-1).astype(np.uint16)),)

@@ -3,12 +3,13 @@
 
 Flash: 1 bit per weight and one row of zeros per kernel column, 2 x 9 to 2 x 16 bits per channel for the starts of the
 counters; with zero padding the starts of every kind of border position. Time falls with the share of set bits and is
-bounded by that of half ones: a map that has more lets its clear bits select. Weights may stand for any two values r and
-2**k + r: with an odd r and k above 1 the starts are there 2**(k - 1) times, one set per phase.
+bounded by that of half ones: a row of positions whose windows hold more lets its clear bits select. Weights may stand
+for any two values r and 2**k + r: with an odd r and k above 1 the starts are there 2**(k - 1) times, one set per phase.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,24 +26,27 @@ from picobnn.codegen.strategies._common import (
     shape_numbers,
 )
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._rows_bound import most_cycles
 from picobnn.codegen.strategies._rows_costs import (
     LIST_PADDING,
     Additions,
-    flip_above,
     mean_selection,
+    seen_by,
     walk_of,
     worst_selection,
 )
+from picobnn.codegen.strategies._rows_counts import adder_of
 from picobnn.codegen.strategies._rows_tables import (
     borders_of,
     count_reach,
     head_words,
     phases_of,
+    run_tables,
     sizes_of,
     starts_of,
     weight_rows,
 )
-from picobnn.codegen.targets import Target
+from picobnn.codegen.targets import InstructionSet, Target
 from picobnn.codegen.vocabulary import PadMode, Scale
 
 MAX_FAN_IN = 32767
@@ -50,6 +54,7 @@ MAX_START_SETS = 72
 """Per polarity, in a domain with phases: 8 phases for each of the nine kinds of positions of a 3x3."""
 
 SEGMENT_WORDS = 7
+BORDER_ROLES = ("row_sets", "column_sets", "column_runs")
 MAX_LIST_OFFSET = 2**31
 """Bytes; entries of lists are 32-bit offsets that must not wrap."""
 
@@ -104,8 +109,8 @@ class RowsStrategy:
 
     def scratch_bytes(self, step: Step, program: Program, target: Target) -> int:  # noqa: ARG002
         sizes = sizes_of(step)
-        begins = 0 if isinstance(step, BinaryDenseStep) else sizes.segments
-        return 4 * (SEGMENT_WORDS + sizes.groups + sizes.carry_words + begins + sizes.list_words)
+        lists = 0 if isinstance(step, BinaryDenseStep) else sizes.segments + program.tensors[step.input].shape.height
+        return 4 * (SEGMENT_WORDS + sizes.groups + sizes.carry_words + lists + sizes.list_words)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
         """``map_word``: words of the map, read to choose; ``column``: lists; ``list_word``: words turned into lists;
@@ -116,12 +121,11 @@ class RowsStrategy:
         shape, sizes, walk = program.tensors[step.input].shape, sizes_of(step), walk_of(step, program)
         pixel_words = (shape.channels + 31) // 32
         calls = walk.positions * sizes.groups
+        on_average = mean_selection(step, program, walk)
+        at_worst = worst_selection(step, program, walk, on_average)
         mean, worst = (
             Additions(each, calls, sizes.groups, walk.positions, padding)
-            for each, padding in (
-                (mean_selection(step, program, walk), LIST_PADDING / 2),
-                (worst_selection(step, program, walk), LIST_PADDING),
-            )
+            for each, padding in ((on_average, LIST_PADDING / 2), (at_worst, LIST_PADDING))
         )
         is_simple = isinstance(step, BinaryConv2dStep) and is_pointwise(step, program)
         return (
@@ -142,6 +146,11 @@ class RowsStrategy:
             CostTerm.always("merged", walk.merged * sizes.groups),
         )
 
+    def most_cycles(self, step: Step, program: Program, target: Target, parts: Mapping[str, float]) -> float:
+        assert not isinstance(step, InputConv2dStep)  # accepts() refused it
+        is_v6m = target.isa is InstructionSet.V6M
+        return most_cycles(step, program, adder_of(step, has_vectors=False, is_v6m=is_v6m), parts)
+
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         assert not isinstance(step, InputConv2dStep)  # accepts() refused these
         assert not isinstance(step.epilogue, Scale)
@@ -152,6 +161,7 @@ class RowsStrategy:
             Table("weights", "uint32_t", weights, is_scattered=True),
             Table("starts", "uint32_t", starts.reshape(-1)),
             *borders.tables(),
+            *run_tables(step, program),
             *flip_tables(step.epilogue),
         )
 
@@ -174,7 +184,6 @@ class RowsStrategy:
             "start_sets": borders_of(step, program).start_sets,
             "segments": sizes.segments,
             "segment_rows": sizes.segment_rows,
-            "flip_above": flip_above(step, program),
             "carry_words": sizes.carry_words,
             "list_words": sizes.list_words,
         }
@@ -192,8 +201,9 @@ class RowsStrategy:
             kind = "conv2d"
             output = program.tensors[step.output].shape
             pad_is_zero = int(step.pad_mode is PadMode.ZERO)
-            head = (*shape_numbers(step, shape, output), ("pad_is_zero", pad_is_zero))
-            outer = tuple((role, table_symbols.get(role, "NULL")) for role in ("row_sets", "column_sets"))
+            seen = seen_by(step, program)
+            head = (*shape_numbers(step, shape, output), ("pad_is_zero", pad_is_zero), ("row_taps", seen.row_taps))
+            outer = tuple((role, table_symbols.get(role, "NULL")) for role in BORDER_ROLES)
         return LayerView(
             symbol=symbol,
             c_type=f"picobnn_rows_{kind}_layer",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,11 @@ from picobnn.codegen.program import InputConv2dStep, Program, Step
 from picobnn.codegen.strategies import rows
 from picobnn.codegen.strategies._common import fan_in
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
+from picobnn.codegen.strategies._rows_bound import most_cycles
+from picobnn.codegen.strategies._rows_counts import GROUPS, adder_of
 from picobnn.codegen.strategies._rows_tables import head_words, sizes_of
 from picobnn.codegen.targets import InstructionSet, Target
 
-GROUPS = 4
-"""Of 32 channels, in a vector."""
 EIGHT = 8
 PADDING_CARRIES = 4 + 9
 """Vectors of carries: one for the rest of each list, one that is none, and those that fill up an eight."""
@@ -90,6 +91,10 @@ class RowsMveStrategy:
             CostTerm.always("rest_group", rest * calls),
             CostTerm("rest_added", added.mean * rest / groups, added.worst * rest / groups),
         )
+
+    def most_cycles(self, step: Step, program: Program, target: Target, parts: Mapping[str, float]) -> float:  # noqa: ARG002
+        assert not isinstance(step, InputConv2dStep)  # accepts() refused it
+        return most_cycles(step, program, adder_of(step, has_vectors=True, is_v6m=False), parts)
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:
         assert not isinstance(step, InputConv2dStep)  # accepts() refused it

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 from importlib import resources
@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from picobnn.codegen.targets.bounds import load_bounds
 from picobnn.codegen.targets.cores import find_core
 from picobnn.errors import ErrorId, PicobnnError
 
@@ -48,13 +49,15 @@ class KernelCosts:
 @dataclass(frozen=True, slots=True)
 class CoreCosts:
     """All that is known of a core. ``source`` says what was run, for people. ``code``: bytes of flash that units of
-    code take when linked, see ``runtime_code.py``; empty where nobody looked."""
+    code take when linked, see ``runtime_code.py``; empty where nobody looked. ``bounds``: see ``bounds.py``; of a file
+    of their own."""
 
     core: str
     basis: CostBasis
     source: str
     kernels: Mapping[str, KernelCosts]
     code: Mapping[str, int] = field(default_factory=dict)
+    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class _KernelTable(BaseModel):
@@ -136,7 +139,8 @@ def load_costs(core: str) -> CoreCosts | None:
     entry = resources.files("picobnn.codegen.targets") / "costs" / name
     if not entry.is_file():
         return None
-    return parse_costs(entry.read_text(encoding="utf-8"), f"costs/{name}")
+    costs = parse_costs(entry.read_text(encoding="utf-8"), f"costs/{name}")
+    return replace(costs, bounds=load_bounds(core))
 
 
 def _bad(where: str, what: str) -> PicobnnError:

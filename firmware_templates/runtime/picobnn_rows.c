@@ -51,41 +51,38 @@ static PICOBNN_NOINLINE uint32_t count_ones(const uint32_t *words, uint32_t coun
     return ones;
 }
 
-static picobnn_rows_selector make_selector(const picobnn_rows_filters *filters,
-                                           const uint32_t *input, uint32_t pixels,
-                                           uint32_t channels)
-{
-    const uint32_t pixel_words = (channels + 31u) / 32u;
-    picobnn_rows_selector select;
-
-    select.row_bytes = 4u * channels;
-    select.gap_bytes = 0u;
-    select.flip = count_ones(input, pixels * pixel_words) > filters->flip_above ? 0xFFFFFFFFu : 0u;
-    select.last_flip = select.flip >> (31u & (0u - channels));
-    return select;
-}
-
-/* The job of a layer but for the addend; scratch from the third segment on: its 0, words, carries,
- * lists. */
-static picobnn_rows_job make_job(const picobnn_rows_filters *filters, uint32_t *scratch,
-                                 uint32_t flip)
+/* The job of a layer but for the addend and what select_bits sets; scratch from the third segment
+ * on: its 0, words, carries, lists. */
+static picobnn_rows_job make_job(const picobnn_rows_filters *filters, uint32_t *scratch)
 {
     picobnn_rows_job job;
 
     job.memory = scratch;
     job.weights = filters->weights;
     job.starts = filters->starts;
-    if (flip != 0u) {
-        job.starts += filters->start_sets * filters->groups * filters->planes;
-    }
     job.words = scratch + PICOBNN_ROWS_SEGMENT_WORDS;
     job.carries = job.words + filters->groups;
     job.addend = 0u;
     job.planes = filters->planes;
     job.groups = filters->groups;
     job.group_bytes = 4u * filters->segments * (filters->segment_rows + 1u);
-    job.invert = ~flip;
+    job.invert = 0u;
     return job;
+}
+
+/* From here on the set bits select, or where `clear` the clear ones. */
+PICOBNN_INLINE void select_bits(const picobnn_rows_filters *filters, picobnn_rows_selector *select,
+                                picobnn_rows_job *job, uint32_t channels, uint32_t clear)
+{
+    const uint32_t flip = clear ? 0xFFFFFFFFu : 0u;
+
+    select->flip = flip;
+    select->last_flip = flip >> (31u & (0u - channels));
+    job->invert = ~flip;
+    job->starts = filters->starts;
+    if (clear) {
+        job->starts += filters->start_sets * filters->groups * filters->planes;
+    }
 }
 
 PICOBNN_INLINE void pad_list(uint32_t *next, uint32_t zero_row)
@@ -111,20 +108,24 @@ PICOBNN_INLINE void set_segment(uint32_t *segment, const uint32_t *memory, const
 }
 
 /* Runs `count` dense layers of the same weights, over `pixels` pixels each, that stand one behind
- * the other. */
+ * the other; each has its set or its clear bits select, whichever are fewer. */
 static PICOBNN_NOINLINE void run_dense(const picobnn_rows_filters *filters, uint32_t count,
                                        uint32_t pixels, uint32_t channels, const uint32_t *input,
                                        uint32_t *output, uint32_t *scratch)
 {
-    const picobnn_rows_selector select = make_selector(filters, input, count * pixels, channels);
-    picobnn_rows_job job = make_job(filters, scratch, select.flip);
+    const uint32_t words = pixels * ((channels + 31u) / 32u);
+    picobnn_rows_selector select = {4u * channels, 0u, 0u, 0u};
+    picobnn_rows_job job = make_job(filters, scratch);
     uint32_t *list = job.carries + filters->carry_words;
 
     scratch[3] = 0u;
     job.words = output;
     for (; count != 0u; --count) {
-        uint32_t *end = picobnn_rows_list(list, input, pixels, 0u, &select);
+        const uint32_t ones = count_ones(input, words);
+        uint32_t *end;
 
+        select_bits(filters, &select, &job, channels, 2u * ones > filters->segment_rows);
+        end = picobnn_rows_list(list, input, pixels, 0u, &select);
         pad_list(end, 4u * filters->segment_rows);
         set_segment(scratch, scratch, list, end, 0u);
         job.addend = 0u - (uint32_t)(end - list);
@@ -132,7 +133,7 @@ static PICOBNN_NOINLINE void run_dense(const picobnn_rows_filters *filters, uint
         if (filters->flips != NULL) {
             picobnn_flip_words(job.words, filters->flips, filters->groups);
         }
-        input += pixels * ((channels + 31u) / 32u);
+        input += words;
         job.words += filters->groups;
     }
 }
@@ -152,8 +153,9 @@ typedef struct {
     uint32_t pad_left;
     uint32_t kernel_width;
     uint32_t column_bytes;
-    uint32_t outside_selects;      /* padding is -1 and clear bits select */
+    uint32_t outside_selects;      /* in this row padding is -1 and clear bits select */
     const uint32_t *input;         /* first input row under the window */
+    const uint32_t *row_ones;      /* per input row: set bits, each as often as windows see it */
     uint32_t above, inside, below; /* kernel rows over the map and over the padding */
     uint32_t *memory;              /* the job's */
     uint32_t *lists;
@@ -209,12 +211,38 @@ PICOBNN_INLINE uint32_t *list_column(const window *view, uint32_t *next, uint32_
                              row + view->above * view->select.row_bytes, &view->select);
 }
 
-/* Stands at the row of positions whose windows begin at input row `top`, in front of the first. */
-static void start_row(window *view, const picobnn_conv2d_shape *shape, const uint32_t *input,
-                      int32_t top)
+/* Per row of the map: its set bits, each as often as the windows of a row of positions see it. */
+static void count_rows(const picobnn_rows_conv2d_layer *layer, const uint32_t *input,
+                       uint32_t pixel_words, uint32_t *row_ones)
 {
+    for (uint32_t y = layer->shape.in_height; y != 0u; --y) {
+        const uint16_t *run = layer->column_runs;
+        uint32_t ones = 0u;
+
+        for (uint32_t x = layer->shape.in_width; x != 0u; x -= run[-2]) {
+            const uint32_t words = run[0] * pixel_words;
+
+            if (run[1] != 0u) {
+                ones += run[1] * count_ones(input, words);
+            }
+            input += words;
+            run += 2;
+        }
+        *row_ones++ = ones;
+    }
+}
+
+/* Stands at the row of positions whose windows begin at input row `top`, in front of the first, and
+ * has the bits select of which the row's windows hold fewer: with s set bits in them, of taps that
+ * count, s or taps - s rows are added. A padding of -1 is clear. */
+static void start_row(window *view, picobnn_rows_job *job, const picobnn_rows_conv2d_layer *layer,
+                      const uint32_t *input, int32_t top)
+{
+    const picobnn_conv2d_shape *shape = &layer->shape;
     const picobnn_span rows = picobnn_clip(top, shape->kernel_height, shape->in_height);
     const uint32_t pitch = view->width * view->pixel_words;
+    uint32_t ones = 0u;
+    uint32_t clear;
 
     view->above = shape->kernel_height;
     view->inside = 0u;
@@ -222,8 +250,15 @@ static void start_row(window *view, const picobnn_conv2d_shape *shape, const uin
         view->above = (uint32_t)(rows.begin - top);
         view->inside = (uint32_t)(rows.end - rows.begin);
         view->input = input + (uint32_t)rows.begin * pitch;
+        for (int32_t y = rows.begin; y < rows.end; ++y) {
+            ones += view->row_ones[y];
+        }
     }
     view->below = shape->kernel_height - view->above - view->inside;
+    clear =
+        2u * ones > layer->row_taps * (layer->pad_is_zero ? view->inside : shape->kernel_height);
+    view->outside_selects = clear && !layer->pad_is_zero;
+    select_bits(&layer->filters, &view->select, job, shape->in_channels, clear);
     view->end = view->lists;
     view->slot = 0u;
     view->next = 0u;
@@ -358,6 +393,7 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
     const uint32_t pixel_words = (shape->in_channels + 31u) / 32u;
     picobnn_rows_job job;
     window view;
+    uint32_t *row_ones;
     int32_t pool_top = -(int32_t)shape->pool_pad_top;
 
     if (filters->final_flips == NULL && is_pointwise(shape)) {
@@ -365,19 +401,20 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
                   input, output, scratch);
         return;
     }
-    view.select = make_selector(filters, input, (uint32_t)shape->in_height * shape->in_width,
-                                shape->in_channels);
+    view.select.row_bytes = 4u * shape->in_channels;
     view.select.gap_bytes = 4u * (shape->in_width - 1u) * pixel_words;
     view.pixel_words = pixel_words;
     view.width = shape->in_width;
     view.pad_left = shape->pad_left;
     view.kernel_width = shape->kernel_width;
-    view.outside_selects = layer->pad_is_zero ? 0u : view.select.flip;
     view.column_bytes = 4u * (filters->segment_rows + 1u);
     view.memory = scratch;
-    job = make_job(filters, scratch, view.select.flip);
+    job = make_job(filters, scratch);
     view.begins = job.carries + filters->carry_words;
-    view.lists = view.begins + filters->segments;
+    row_ones = view.begins + filters->segments;
+    count_rows(layer, input, pixel_words, row_ones);
+    view.row_ones = row_ones;
+    view.lists = row_ones + shape->in_height;
     view.limit = view.lists + filters->list_words - filters->segment_rows - PADDING;
     view.seam = view.lists;
     for (uint32_t out_y = shape->out_height; out_y != 0u; --out_y) {
@@ -389,7 +426,7 @@ void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint
             }
         }
         for (int32_t y = rows.begin; y < rows.end; ++y) {
-            start_row(&view, shape, input, y * shape->stride_y - shape->pad_top);
+            start_row(&view, &job, layer, input, y * shape->stride_y - shape->pad_top);
             add_row(layer, &view, &job, (uint32_t)y, is_pooled, output);
         }
         if (filters->final_flips != NULL) {

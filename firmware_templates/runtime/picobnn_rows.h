@@ -7,9 +7,10 @@
  * the number of all taps that count, and k the number of set input bits:
  *     acc = 4 * U1 - 2 * U - 2 * k + n,   so   acc >= T   where   2 * U1 - k - H >= 0,
  *     H = ceil((T + 2 * U - n) / 2).
- * -H is where the counters of a lane start, -k is one number for all lanes. Where most bits of a
- * map are set, the clear ones select rows: then acc and T change signs (T becomes 1 - T), the
- * result is inverted, and the counters have a second set of starts.
+ * -H is where the counters of a lane start, -k is one number for all lanes. Where most bits under
+ * the windows of a row of positions (of a dense layer or a 1x1 window: of the position) are set,
+ * the clear ones select rows: then acc and T change signs (T becomes 1 - T), the result is
+ * inverted, and the counters have a second set of starts. So no input selects more than half.
  *
  * Counter width: the final count is floor((acc - T) / 2). With -n <= acc <= n and T clamped to
  * -n .. n + 1 it lies in -(n + 1) .. n, and `planes` bits hold it when 2^(planes - 1) > n, its
@@ -58,7 +59,6 @@ typedef struct {
     uint32_t start_sets;   /* sets of starts per polarity: kinds of border positions x phases */
     uint32_t segments;     /* per group: kernel columns, or 1 */
     uint32_t segment_rows; /* without the row of zeros */
-    uint32_t flip_above;   /* with more set bits in the map the clear ones select */
     uint32_t carry_words;  /* scratch for carries */
     uint32_t list_words;   /* scratch for lists */
     picobnn_rows_adder *add;     /* picobnn_rows_add, or another with its own form of rows */
@@ -75,8 +75,13 @@ typedef struct {
     picobnn_conv2d_shape shape;
     picobnn_rows_filters filters;
     uint32_t pad_is_zero;
+    uint32_t row_taps;           /* taps that count, per kernel row of a row of positions; see
+                                    column_runs for what is pointwise */
     const uint16_t *row_sets;    /* map_height: the set of starts is row_sets[y] + column_sets[x] */
     const uint16_t *column_sets; /* map_width; both null where there is one set */
+    const uint16_t *column_runs; /* pairs: so many columns of the map in a row, each seen by so many
+                                    windows of a row of positions; in all in_width columns. Null for
+                                    a 1x1 window on every pixel without pool and final_flips */
 } picobnn_rows_conv2d_layer;
 
 /* A dense layer over `pixels` pixels of `channels` channels. */
@@ -90,11 +95,11 @@ typedef struct {
 #define PICOBNN_ROWS_SEGMENT_WORDS 7u
 
 /* Convolution to channel words. scratch, in words: PICOBNN_ROWS_SEGMENT_WORDS, groups, carry_words,
- * segments, list_words. */
+ * segments, in_height, list_words. */
 void picobnn_rows_conv2d_bits(const picobnn_rows_conv2d_layer *layer, const uint32_t *input,
                               uint32_t *output, uint32_t *scratch);
 
-/* Dense layer to channel words. scratch as above, less segments. */
+/* Dense layer to channel words. scratch as above, less segments and in_height. */
 void picobnn_rows_dense_bits(const picobnn_rows_dense_layer *layer, const uint32_t *input,
                              uint32_t *output, uint32_t *scratch);
 

@@ -71,7 +71,7 @@ def test_files_are_canonical_and_name_known_kernels(core: str) -> None:
     costs = load_costs(core)
     assert costs is not None
     assert costs.core == core
-    assert parse_costs(costs_text(costs), core) == costs
+    assert parse_costs(costs_text(costs), core) == dataclasses.replace(costs, bounds={})
     assert set(costs.kernels) <= {TRANSPOSE, *(strategy.name for strategy in STRATEGIES)}
     assert list(costs.kernels[TRANSPOSE].coefficients) == [
         term.name for term in transpose_terms(Shape(1, 1, 1), Layout.PIXEL_PLANES)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import unpack_words
-from picobnn.codegen.program import BinaryDenseStep, InputConv2dStep, Program, Tensor, verify_program
+from picobnn.codegen.program import BinaryDenseStep, Density, InputConv2dStep, Program, Tensor, verify_program
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import find_core
@@ -251,7 +251,7 @@ def test_tables() -> None:
     program = binary_conv2d()
     step = program.steps[1]
     tables = {table.role: table for table in ROWS.tables(step, program, M4)}
-    assert list(tables) == ["weights", "starts", "row_sets", "column_sets", "flips"]
+    assert list(tables) == ["weights", "starts", "row_sets", "column_sets", "column_runs", "flips"]
     rows = tables["weights"].values.astype(np.uint32).reshape(2, 3, 16)
     lanes = unpack_words(np.moveaxis(rows, 0, -1), 33)  # (kx, ky and channel, output)
     np.testing.assert_array_equal(lanes[:, :15].reshape(3, 3, 5, 33), step.weights.transpose(2, 1, 3, 0))
@@ -259,7 +259,7 @@ def test_tables() -> None:
     assert tables["starts"].values.size == 2 * 9 * 2 * 9
     assert len({*tables["row_sets"].values.tolist()}) == 3
     padded = dataclasses.replace(step, pad_mode=PadMode.MINUS_ONE)
-    assert [table.role for table in ROWS.tables(padded, program, M4)] == ["weights", "starts", "flips"]
+    assert [table.role for table in ROWS.tables(padded, program, M4)] == ["weights", "starts", "column_runs", "flips"]
     assert ROWS.tables(padded, program, M4)[1].values.size == 2 * 2 * 9
 
 
@@ -286,22 +286,34 @@ def test_tables_of_two_values() -> None:
 
 def test_scratch() -> None:
     program = binary_conv2d()
-    assert ROWS.scratch_bytes(program.steps[1], program, M4) == 4 * (7 + 2 + 8 + 3 + 4 * 15 + 21)
+    assert ROWS.scratch_bytes(program.steps[1], program, M4) == 4 * (7 + 2 + 8 + 3 + 3 + 4 * 15 + 21)
     dense = binary_dense()
     assert ROWS.scratch_bytes(dense.steps[1], dense, M4) == 4 * (7 + 2 + 8 + 45 + 21)
 
 
 def test_cost_terms_count_what_runs() -> None:
-    """A 3x3 over 8x8: 10 columns per row of positions, 64 positions, 484 of 576 taps inside. Up to 4096 * 576 / 968, so
-    2437, set bits select themselves: three rows of positions see the middle rows, nine windows the 36 inner pixels.
-    """
+    """A 3x3 over 8x8: 10 columns per row of positions, 64 positions, 484 of 576 taps inside; lists hold 22 * 8 pixels
+    of the map and 64 of padding. With all bits set the clear ones select: the padding, everywhere."""
     program = chain((Layer(64, SAME_3X3),), Shape(8, 8, 64))
-    terms = {term.name: term for term in ROWS.cost_terms(program.steps[1], program, M4)}
+    full = dataclasses.replace(program, statistics=(Density(1, 4096, 4096),))
+    terms, of_full = (
+        {term.name: term for term in ROWS.cost_terms(each.steps[1], each, M4)} for each in (program, full)
+    )
     assert terms["map_word"].mean == 64 * 2
     assert terms["column"].mean == 8 * 10
     assert terms["list_word"].mean == 22 * 8 * 2
-    assert terms["listed"].worst == 3 * 2437
     assert terms["position"].mean == 64
     assert terms["group"].mean == 128
     assert terms["phased"].worst == 0
-    assert terms["added"].worst == 2 * (9 * 36 * 64 + 6 * (2437 - 36 * 64) + 7 * 64)
+    assert 0.48 * 22 * 8 * 64 < terms["listed"].mean < 0.5 * 22 * 8 * 64
+    assert (of_full["listed"].mean, of_full["outside"].mean) == (0, 64 * 64)
+    assert of_full["added"].mean == 2 * (92 * 64 + 3.5 * 64)
+
+
+def test_half_of_the_taps_select_at_most() -> None:
+    """Of a dense layer with a share p of independent bits min(p, 1 - p) of them, less what chance does."""
+    program = chain((Layer(64),), Shape(8, 8, 64))
+    for ones, most in ((0, 0), (410, 410), (2048, 2048), (3686, 410), (4096, 0)):
+        said = dataclasses.replace(program, statistics=(Density(1, ones, 4096),))
+        listed = next(term.mean for term in ROWS.cost_terms(said.steps[1], said, M4) if term.name == "listed")
+        assert most - 26 < listed <= most + 1e-6

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs that make ``rows`` slow: found by hill climbing on the exact counts of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, Program
+from picobnn.codegen.strategies._common import IndexArray
+from picobnn.codegen.strategies._rows_costs import is_per_pixel
+from picobnn.codegen.strategies._rows_counts import Adder, Plan, counts_of, plan_of
+from picobnn.codegen.vocabulary import BitArray
+
+CHANGES = (-8, -3, -2, -1, 1, 2, 3, 8)
+
+
+def worst_bits(
+    step: BinaryConv2dStep | BinaryDenseStep,
+    program: Program,
+    adder: Adder,
+    parts: Mapping[str, float],
+    rng: np.random.Generator,
+    tries: int,
+) -> BitArray:
+    """uint8 (H, W, C): of few patterns the slowest, and ``tries`` changes of it that make it slower yet."""
+    shape = program.tensors[step.input].shape
+    half = spread(np.full((shape.height, shape.width), shape.channels // 2), shape.channels)
+    if isinstance(step, BinaryDenseStep):
+        order = np.argsort(np.arange(half.size) % shape.channels % 32, kind="stable")
+        flat = np.zeros(half.size, np.uint8)
+        flat[order[: half.size // 2]] = 1
+        return flat.reshape(half.shape)
+    if is_per_pixel(step, program):
+        return half
+
+    def cycles(counts: IndexArray, clear: bool) -> float:
+        bits = spread(counts, shape.channels) ^ np.uint8(clear)
+        return sum(parts[name] * count for name, count in counts_of(step, program, bits, adder).items())
+
+    plan = plan_of(step, program)
+    starts = [
+        (filled(plan, shape.height, order, clear), clear) for order in ("even", "edges") for clear in (False, True)
+    ]
+    starts += [
+        (with_one_more(each, step.window.height, step.window.width, shape.channels), clear) for each, clear in starts
+    ]
+    best, clear = max(starts, key=lambda start: cycles(*start))
+    most = cycles(best, clear)
+    period = step.window.height if step.window.stride_y == 1 else step.window.stride_y
+    for _ in range(tries):
+        changed = best.copy()
+        for _ in range(int(rng.integers(1, 4))):
+            y, x, more = int(rng.integers(shape.height)), int(rng.integers(shape.width)), int(rng.choice(CHANGES))
+            if rng.random() < 0.7:
+                changed[y % period :: period, x] += more
+            else:
+                changed[y, x] += more
+        changed = np.clip(changed, 0, shape.channels)
+        found = cycles(changed, clear)
+        if found >= most:
+            best, most = changed, found
+    return spread(best, shape.channels) ^ np.uint8(clear)
+
+
+def spread(counts: IndexArray, channels: int) -> BitArray:
+    """So many set bits per pixel: the lowest bit of every word first."""
+    rank = np.argsort(np.argsort(np.arange(channels) % 32, kind="stable"), kind="stable")
+    return (rank < counts[..., None]).astype(np.uint8)
+
+
+def filled(plan: Plan, height: int, order: str, clear: bool) -> IndexArray:
+    """As many bits (``clear``: clear ones) as the lines allow, row by row; ``order``: alike in all columns, or first
+    where few windows see them."""
+    room = {number: line.taps // 2 for number, line in enumerate(plan.lines)}
+    if clear:
+        inside = plan.channels * int(plan.seen.columns.sum())
+        room = {number: max(line.inside * inside - line.taps // 2 - 1, 0) for number, line in enumerate(plan.lines)}
+    counts = np.zeros((height, plan.seen.columns.size), np.int64)
+    windows = plan.seen.columns
+    for y in range(height):
+        lines = [
+            number for number, line in enumerate(plan.lines) if max(line.top, 0) <= y < max(line.top, 0) + line.inside
+        ]
+        left = min((room[number] for number in lines), default=0)
+        if order == "even":
+            counts[y] = min(plan.channels, left // max(int(windows.sum()), 1)) * (windows > 0)
+        else:
+            for x in np.argsort(windows, kind="stable"):
+                if windows[x]:
+                    counts[y, x] = min(plan.channels, (left - int(counts[y] @ windows)) // windows[x])
+        for number in lines:
+            room[number] -= int(counts[y] @ windows)
+    return counts
+
+
+def with_one_more(counts: IndexArray, height: int, width: int, channels: int) -> IndexArray:
+    """A number of bits by 8 in every pixel and one more in one pixel of each window."""
+    found = counts // 8 * 8
+    found[::height, ::width] = np.minimum(found[::height, ::width] + 1, channels)
+    return found

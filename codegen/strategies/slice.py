@@ -44,6 +44,7 @@ CORE_STRIDES = (1, 2)
 """What the assembly runs; the runtime's ``run_job`` asks the same."""
 
 RUNTIME_FILES = (
+    "picobnn_adders.h",
     "picobnn_adders_v7m.h",
     "picobnn_conv2d.h",
     "picobnn_slice.h",

@@ -6,6 +6,7 @@
  * border. Going down, each new row of the map takes the slot of the oldest one.
  */
 #include "picobnn_slice.h"
+#include "picobnn_adders.h"
 
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) ||      \
     defined(__ARM_ARCH_8_1M_MAIN__) || defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
@@ -60,16 +61,6 @@ static void copy_row(const slice_walk *walk)
     }
 }
 
-/* s += a + b per bit; returns the carry. */
-PICOBNN_INLINE uint32_t full_adder(uint32_t *s, uint32_t a, uint32_t b)
-{
-    const uint32_t half = a ^ b;
-    const uint32_t carry = (a & b) | (*s & half);
-
-    *s ^= half;
-    return carry;
-}
-
 /* Lanes whose counters overflow under one window of the strip. */
 PICOBNN_INLINE uint32_t count_window(const picobnn_conv2d_shape *shape, uint32_t planes,
                                      const uint32_t *strip, const uint32_t *weights,
@@ -87,7 +78,7 @@ PICOBNN_INLINE uint32_t count_window(const picobnn_conv2d_shape *shape, uint32_t
             const uint32_t first = strip[y] ^ weights[y];
             const uint32_t second =
                 y + 1u < shape->kernel_height ? strip[y + 1u] ^ weights[y + 1u] : extra;
-            uint32_t carry = full_adder(&count[0], first, second);
+            uint32_t carry = picobnn_full_adder(&count[0], first, second);
 
             if (y + 1u == shape->kernel_height) {
                 extra = 0u;

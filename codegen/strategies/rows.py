@@ -59,10 +59,12 @@ MAX_LIST_OFFSET = 2**31
 """Bytes; entries of lists are 32-bit offsets that must not wrap."""
 
 RUNTIME_FILES = (
+    "picobnn_adders.h",
     "picobnn_adders_v7m.h",
     "picobnn_conv2d.h",
     "picobnn_rows.h",
     "picobnn_rows.c",
+    "picobnn_rows_core.c",
     "picobnn_rows_general.c",
     "picobnn_rows_v6m.S",
     "picobnn_rows_v7m.S",

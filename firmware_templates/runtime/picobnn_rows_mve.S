@@ -9,7 +9,7 @@
  * r11 next segment; lr eights left. Rows weigh 2 (see picobnn_rows.h), so that the counters in the
  * frame are those of the count without its lowest plane.
  *
- * Cycles on Cortex-M55, modelled without a band: 79 per 8 rows of 128 channels; 70 and 6 per counter
+ * Cycles on Cortex-M55, modelled without a band: 79 per 8 rows of 128 channels; 73 and 6 per counter
  * from weight 128 on per 64 rows; 11 per plane; about 110 per vector of channels.
  */
 #if defined(__ARM_FEATURE_MVE)

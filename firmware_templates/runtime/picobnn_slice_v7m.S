@@ -22,8 +22,8 @@
  * the frame holds what belongs to the group.
  *
  * Cortex-M4, modelled: 152 cycles per two positions of a word 12 bytes apart (loads 26 and 27,
- * operations 2 x 46, stores, output and loop 7), 78 per position 24 bytes apart; 3.5 per word of the
- * row that is copied; about 65 per group and 30 per call beside that.
+ * operations 2 x 46, stores, output and loop 7), 78 per position 24 bytes apart; 2.7 per word of the
+ * row that is copied in eights; about 65 per group and 45 per call beside that.
  */
 #include "picobnn_adders_v7m.h"
 

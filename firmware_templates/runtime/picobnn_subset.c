@@ -152,6 +152,9 @@ PICOBNN_INLINE void run_pair(const picobnn_subset_conv2d_layer *layer, const uin
             if (kind == WIDE) {
                 picobnn_subset_tables_wide(work->tables + work->rows[slot], bytes, lane,
                                            layer->taps);
+            } else if (kind == THIN) {
+                picobnn_subset_tables_thin(work->tables + work->rows[slot], bytes, lane,
+                                           layer->taps);
             } else {
                 picobnn_subset_tables_any(work->tables + work->rows[slot], bytes, lane,
                                           layer->taps);

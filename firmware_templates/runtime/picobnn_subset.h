@@ -18,7 +18,7 @@
  * results. 255 * taps < 2^15, so lanes never overflow.
  *
  * Cycles per 32 multiply-accumulates at -O2, modelled, 3x3 on 32x32x3 with 32 filters: Cortex-M4
- * 18.5, M33 16.9, M0+ 32.8; on 28x28x1 with a 2x2 pool 31.4, 29.2 and 54.9.
+ * 18.4, M33 16.9, M0+ 32.5; on 28x28x1 with a 2x2 pool 30.3, 27.9 and 54.9.
  */
 #ifndef PICOBNN_SUBSET_H
 #define PICOBNN_SUBSET_H

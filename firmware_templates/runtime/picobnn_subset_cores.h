@@ -40,15 +40,36 @@
 #endif
 
 /* Writes the tables of an image row: for `taps` taps from `bytes` on in the low lanes and from
- * bytes + lane on in the high ones, the signed sums of all patterns of every group. A last group of
- * one or two taps gets eight entries. _any: groups of five taps, the rest last, 32 words apart.
- * _wide, for 6 to 9 taps: all but the last five, and 16 words behind them those. `table` is 4-byte
- * aligned. */
+ * bytes + lane on in the high ones, the signed sums of all patterns of every group. A group of one
+ * or two taps gets eight entries. _thin: one group, of 1 to 5 taps. _any: groups of five taps, the
+ * rest last, 32 words apart. _wide, for 6 to 9 taps: all but the last five, and 16 words behind
+ * them those. `table` is 4-byte aligned. */
 typedef void picobnn_subset_row_tables(uint32_t *table, const uint8_t *bytes, uint32_t lane,
                                        uint32_t taps);
 
+picobnn_subset_row_tables picobnn_subset_tables_thin;
+#if PICOBNN_SUBSET_V7M
 picobnn_subset_row_tables picobnn_subset_tables_any;
 picobnn_subset_row_tables picobnn_subset_tables_wide;
+#else
+PICOBNN_INLINE void picobnn_subset_tables_any(uint32_t *table, const uint8_t *bytes, uint32_t lane,
+                                              uint32_t taps)
+{
+    for (; taps > 5u; taps -= 5u) {
+        picobnn_subset_tables_thin(table, bytes, lane, 5u);
+        table += 32;
+        bytes += 5;
+    }
+    picobnn_subset_tables_thin(table, bytes, lane, taps);
+}
+
+PICOBNN_INLINE void picobnn_subset_tables_wide(uint32_t *table, const uint8_t *bytes, uint32_t lane,
+                                               uint32_t taps)
+{
+    picobnn_subset_tables_thin(table, bytes, lane, taps - 5u);
+    picobnn_subset_tables_thin(table + 16, bytes + (taps - 5u), lane, 5u);
+}
+#endif
 
 /* Three kernel rows: rows[0] to rows[3] are where the tables of the image rows begin, in words from
  * `tables`; `count` is even, at least 2. */

@@ -28,15 +28,14 @@ PICOBNN_INLINE uint32_t twice(const uint8_t *left, const uint8_t *right)
     return 2u * ((uint32_t)*left | (uint32_t)*right << 16);
 }
 
-/* The signed sums of the patterns of `count` (1 to 5) taps; at least 8 entries are written. Quads
- * follow a Gray code, so that each is one addition away from the one before. */
-static PICOBNN_NOINLINE void write_group(uint32_t *table, const uint8_t *left, const uint8_t *right,
-                                         uint32_t count)
+/* Quads follow a Gray code, so that each is one addition away from the one before. */
+void picobnn_subset_tables_thin(uint32_t *table, const uint8_t *bytes, uint32_t lane, uint32_t taps)
 {
     uint32_t a, b = 0u, c = 0u, d = 0u, e = 0u;
+    const uint8_t *left = bytes, *right = bytes + lane;
     quad sums;
 
-    switch (count) {
+    switch (taps) {
     case 5u:
         e = twice(left + 4, right + 4);
         /* fall through */
@@ -59,34 +58,17 @@ static PICOBNN_NOINLINE void write_group(uint32_t *table, const uint8_t *left, c
     sums.both = sums.first + b;
     add_and_write(&sums, 0u, table);
     add_and_write(&sums, c, table + 4);
-    if (count <= 3u) {
+    if (taps <= 3u) {
         return;
     }
     add_and_write(&sums, d, table + 12);
     add_and_write(&sums, 0u - c, table + 8);
-    if (count == 4u) {
+    if (taps == 4u) {
         return;
     }
     add_and_write(&sums, e, table + 24);
     add_and_write(&sums, c, table + 28);
     add_and_write(&sums, 0u - d, table + 20);
     add_and_write(&sums, 0u - c, table + 16);
-}
-
-void picobnn_subset_tables_any(uint32_t *table, const uint8_t *bytes, uint32_t lane, uint32_t taps)
-{
-    for (; taps > 5u; taps -= 5u) {
-        write_group(table, bytes, bytes + lane, 5u);
-        table += 32;
-        bytes += 5;
-    }
-    write_group(table, bytes, bytes + lane, taps);
-}
-
-void picobnn_subset_tables_wide(uint32_t *table, const uint8_t *bytes, uint32_t lane, uint32_t taps)
-{
-    write_group(table, bytes, bytes + lane, taps - 5u);
-    bytes += taps - 5u;
-    write_group(table + 16, bytes, bytes + lane, 5u);
 }
 #endif

@@ -11,8 +11,9 @@
  * r4 to r8 taps; r9 taps that are left, r12 those of the group; lr bytes from this table to the
  * next; r10, r11 bytes. The flags of the compare of r12 with 4 last from the taps to the entries.
  *
- * Cortex-M4, modelled, zero wait states: 186 cycles for nine taps in groups of four and five; 96 of
- * them are entries.
+ * Cortex-M4, modelled, zero wait states: 186 cycles for nine taps in groups of four and five, of which
+ * 96 are entries; 50 for three taps, of which 16 are. One row of few taps has code of its own, as
+ * those of images with one channel are: it saves few registers and no group follows.
  */
 #include "picobnn_subset_cores.h"
 
@@ -39,6 +40,50 @@
     entry   sub, r5, \base + 1
     entry   sub, r4, \base
     .endm
+
+/* Entries 0 to 7 from the sum of all taps, which r3 holds. Keeps the flags. */
+    .macro eight_entries
+    rsb     r3, r3, #0
+    str     r3, [r0]
+    rise    0
+    entry   add, r6, 6
+    fall    4
+    .endm
+
+/* Loads `count` (register, 1 to 3) taps; r3 becomes their sum. */
+    .macro load_few count
+    movs    r5, #0
+    movs    r6, #0
+    ldrb    r4, [r1]
+    ldrb    r12, [r2]
+    cmp     \count, #2
+    orr     r4, r4, r12, lsl #16
+    blo     1f
+    ldrb    r5, [r1, #1]
+    ldrb    r12, [r2, #1]
+    orr     r5, r5, r12, lsl #16
+    beq     1f
+    ldrb    r6, [r1, #2]
+    ldrb    r12, [r2, #2]
+    orr     r6, r6, r12, lsl #16
+1:  adds    r3, r4, r5
+    adds    r3, r3, r6
+    .endm
+
+    .section .text.picobnn_hot.subset_tables_thin, "ax", %progbits
+    .p2align 2
+    .global picobnn_subset_tables_thin
+    .type   picobnn_subset_tables_thin, %function
+    .thumb_func
+picobnn_subset_tables_thin: /* table, bytes, lane, taps */
+    cmp     r3, #3
+    bhi     picobnn_subset_tables_any
+    push    {r4-r6, lr}
+    add     r2, r2, r1
+    load_few r3
+    eight_entries
+    pop     {r4-r6, pc}
+    .size   picobnn_subset_tables_thin, . - picobnn_subset_tables_thin
 
     .section .text.picobnn_hot.subset_tables, "ax", %progbits
     .p2align 2
@@ -89,11 +134,7 @@ picobnn_subset_tables_wide: /* table, bytes, lane, taps */
     orr     r8, r8, r10, lsl #16
     add     r3, r3, r8
 .Lwrite:
-    rsb     r3, r3, #0
-    str     r3, [r0]
-    rise    0
-    entry   add, r6, 6
-    fall    4
+    eight_entries
     blo     .Ldone
     entry   add, r7, 12
     rise    12
@@ -120,22 +161,9 @@ picobnn_subset_tables_wide: /* table, bytes, lane, taps */
     movhs   r12, #5
     b       .Lgroup
 .Lfew:
-    movs    r5, #0
-    movs    r6, #0
-    ldrb    r4, [r1]
-    ldrb    r3, [r2]
-    cmp     r12, #2
-    orr     r4, r4, r3, lsl #16
-    blo     1f
-    ldrb    r5, [r1, #1]
-    ldrb    r3, [r2, #1]
-    orr     r5, r5, r3, lsl #16
-    beq     1f
-    ldrb    r6, [r1, #2]
-    ldrb    r3, [r2, #2]
-    orr     r6, r6, r3, lsl #16
-1:  adds    r3, r4, r5
-    adds    r3, r3, r6
+    mov     r7, r12
+    load_few r7
+    mov     r12, r7
     cmp     r12, #4
     b       .Lwrite
 .Lreturn:

@@ -15,7 +15,7 @@
  * it falls into the carry after the last filter of a block. Stack: filters left, where to write.
  *
  * Cycles per pair of filters, that is 8 compares, Cortex-M4, zero wait states: wide 81, wide_halved
- * 79, thin 48, thin_halved 45; per block about 30 more.
+ * 79, thin 48, thin_halved 45; per block about 25 more.
  */
 #include "picobnn_subset_cores.h"
 

@@ -3,6 +3,7 @@
 
     python bench/calibrate.py --core m4 --write      # about a minute
     python bench/calibrate.py --core m0plus --json
+    python bench/calibrate.py --core m4 --code --write --cache ~/.cache/picobnn/steps  # the bytes of code alone
 
 Runs the programs of ``calibration_layers.py`` as real firmware on the core's emulated board, with each strategy forced
 wherever it accepts, and fits non-negative coefficients to the relative error of modelled cycles (counted instructions
@@ -24,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from calibration_layers import CHAINS, chain_program
-from layer_runs import StepFigures, link_plan, linked_code, plan_for, roomy_board_of, run_plan
+from layer_runs import RunFigures, link_plan, linked_code, plan_for, roomy_board_of, run_plan
+from step_cache import StepCache
 
 from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.plan import Kernels, Plan
@@ -34,6 +36,7 @@ from picobnn.codegen.strategies import STRATEGIES, CostTerm, find_strategy
 from picobnn.codegen.targets import Board
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts, costs_text, load_costs
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.sim.cycles import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 20000
@@ -54,33 +57,53 @@ class Sample:
 
 
 def samples(
-    board: Board, chains: Sequence[int], strategies: Sequence[str]
+    board: Board, chains: Sequence[int], strategies: Sequence[str], cache_folder: Path | None = None
 ) -> tuple[dict[str, list[Sample]], dict[str, int]]:
-    """Of every strategy and of the transposes, by kernel; and the bytes of code. Programs that do not fit the board are
-    left out."""
-    found: dict[str, list[Sample]] = defaultdict(list)
+    """Of every strategy and of the transposes, by kernel, each layer once; and the bytes of code of what was linked.
+    What is in ``cache_folder`` does not run again; plans that do not fit the board are left out."""
+    found: dict[str, dict[str, Sample]] = defaultdict(dict)
     codes: list[tuple[int, Mapping[str, int]]] = []
+    known = StepCache(cache_folder, board)
     for number in chains:
         program, image = chain_program(number)
+        known.begin(program, image)
         for forced in _choices(program, board, strategies):
             plan = plan_for(program, board, Kernels.XNOR, forced=forced, costs=NO_COSTS)
-            try:
-                run = run_plan(plan, board, image)
-            except PicobnnError as error:
-                if error.error_id is ErrorId.DOES_NOT_FIT:
-                    print(f"program {number} does not fit {board.id}", file=sys.stderr)
-                    break
-                raise SystemExit(f"program {number} with {sorted({*forced.values()})}: {error}") from error
-            codes.append((len(run.steps), run.code))
-            for index, step in enumerate(run.steps):
-                if not step.is_equal:
-                    raise SystemExit(f"program {number}, step {index}, {step.strategy}: differs from the reference")
-                cost = step.instructions if step.cycles is None else step.cycles
-                strategy = find_strategy(step.strategy)
-                terms = strategy.cost_terms(program.steps[index], program, board.target)
-                found[step.strategy].append(Sample(f"{number}.{index}", terms, cost))
-                _add_transpose(found, plan, index, step, number)
-    return found, code_sizes(codes)
+            if not known.has_all(plan):
+                try:
+                    run = run_plan(plan, board, image)
+                except PicobnnError as error:
+                    if error.error_id is ErrorId.DOES_NOT_FIT:
+                        print(
+                            f"program {number} does not fit {board.id} with {sorted({*forced.values()})}",
+                            file=sys.stderr,
+                        )
+                        continue
+                    raise SystemExit(f"program {number} with {sorted({*forced.values()})}: {error}") from error
+                codes.append((len(run.steps), run.code))
+                _keep(known, plan, run, number)
+            for index, planned in enumerate(plan.steps):
+                label, step = f"{number}.{index}", program.steps[index]
+                terms = find_strategy(planned.strategy).cost_terms(step, program, board.target)
+                found[planned.strategy][label] = Sample(label, terms, known.find(index, planned.strategy) or 0)
+                if planned.transpose_bytes:
+                    terms = transpose_terms(program.tensors[step.input].shape, planned.input_layout)
+                    cost = known.find_transpose(index, planned.input_layout)
+                    found[TRANSPOSE][f"{label} {planned.input_layout.value}"] = Sample(label, terms, cost or 0)
+        known.save()
+    return {name: list(rows.values()) for name, rows in found.items()}, code_sizes(codes)
+
+
+def _keep(known: StepCache, plan: Plan, run: RunFigures, number: int) -> None:
+    """Raises SystemExit where a step differs from the reference."""
+    for index, figures in enumerate(run.steps):
+        if not figures.is_equal:
+            raise SystemExit(f"program {number}, step {index}, {figures.strategy}: differs from the reference")
+        is_counted = figures.cycles is None
+        known.keep(index, figures.strategy, (figures.instructions if is_counted else figures.cycles) or 0)
+        if plan.steps[index].transpose_bytes:
+            cost = figures.transpose_instructions if is_counted else figures.transpose_cycles
+            known.keep_transpose(index, plan.steps[index].input_layout, cost or 0)
 
 
 def code_sizes(runs: Sequence[tuple[int, Mapping[str, int]]]) -> dict[str, int]:
@@ -111,7 +134,6 @@ def linked_sizes(board: Board, chains: Sequence[int], strategies: Sequence[str])
                 if error.error_id is not ErrorId.DOES_NOT_FIT:
                     raise
                 print(f"program {number} does not fit {board.id}", file=sys.stderr)
-                break
     return code_sizes(codes)
 
 
@@ -120,7 +142,8 @@ def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[
     chosen = [find_strategy(name) for name in strategies]
     choices: list[dict[int, str]] = []
     firsts = [s.name for s in chosen if s.accepts(program.steps[0], program, board.target) is None] or ["direct"]
-    others = [s.name for s in chosen if s.name not in FIRST] if len(program.steps) > 1 else [""]
+    others = [s.name for s in chosen if s.name not in FIRST] if len(program.steps) > 1 else []
+    others = others or [""]
     for turn in range(max(len(firsts), len(others))):
         forced = {0: firsts[turn % len(firsts)]}
         for index, step in enumerate(program.steps):
@@ -133,15 +156,6 @@ def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[
                     forced[index] = next(s.name for s in STRATEGIES if s.accepts(step, program, board.target) is None)
         choices.append(forced)
     return choices
-
-
-def _add_transpose(found: dict[str, list[Sample]], plan: Plan, index: int, figures: StepFigures, number: int) -> None:
-    if plan.steps[index].transpose_bytes:
-        shape = plan.program.tensors[plan.program.steps[index].input].shape
-        cost = figures.transpose_instructions if figures.cycles is None else figures.transpose_cycles
-        found[TRANSPOSE].append(
-            Sample(f"{number}.{index}", transpose_terms(shape, plan.steps[index].input_layout), cost or 0)
-        )
 
 
 def fit(rows: Sequence[Sample]) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
@@ -176,11 +190,11 @@ def _non_negative_least_squares(
 
 
 def calibrate(
-    core: str, chains: Sequence[int], strategies: Sequence[str]
+    core: str, chains: Sequence[int], strategies: Sequence[str], cache_folder: Path | None = None
 ) -> tuple[CoreCosts, dict[str, dict[str, float]]]:
     """The coefficients of a core, and per kernel its residuals in percent (largest, mean) and samples."""
     board = roomy_board_of(core)
-    found, code = samples(board, chains, strategies)
+    found, code = samples(board, chains, strategies, cache_folder)
     kernels, residuals = {}, {}
     known = load_costs(board.target.core)
     is_part = set(strategies) != {strategy.name for strategy in STRATEGIES} or len(chains) < len(CHAINS)
@@ -199,14 +213,13 @@ def calibrate(
         }
         for row, error in sorted(zip(rows, errors, strict=True), key=lambda pair: -abs(pair[1]))[:3]:
             print(f"  {name} {row.layer}: {100 * error:+.1f} % of {row.cost:,}", file=sys.stderr)
-    from picobnn.sim.cycles import find_model
-
     basis = CostBasis.COUNTED if find_model(board.target.core) is None else CostBasis.MODELLED
     source = f"bench/calibrate.py on {board.id}, {len(chains)} programs"
     if known is not None:
         kernels = {**known.kernels, **kernels}
         if is_part:
             source = known.source
+        if is_part or cache_folder is not None:
             code = {unit: max(known.code.get(unit, 0), code.get(unit, 0)) for unit in {*known.code, *code}}
     if TRANSPOSE not in kernels:
         kernels[TRANSPOSE] = KernelCosts(_borrowed().kernels[TRANSPOSE].coefficients, 100.0)
@@ -236,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [strategy.name for strategy in STRATEGIES]
     parser.add_argument("--strategies", default=",".join(names), help="comma-separated; others keep what they have")
     parser.add_argument("--write", action="store_true", help="write codegen/targets/costs/<core>.toml")
+    parser.add_argument("--cache", type=Path, help="folder that keeps what ran; without it everything runs")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--code", action="store_true", help="only the bytes of code: nothing runs")
     options = parser.parse_args(arguments)
@@ -243,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.code:
         costs, residuals = with_code(options.core, chains, strategies), {}
     else:
-        costs, residuals = calibrate(options.core, chains, strategies)
+        costs, residuals = calibrate(options.core, chains, strategies, options.cache)
     if options.write:
         path = ROOT / "codegen" / "targets" / "costs" / f"{costs.core}.toml"
         path.write_text(costs_text(costs), encoding="utf-8")
@@ -251,8 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps({"core": costs.core, "residual_percent": residuals}, sort_keys=True))
     else:
         for name, row in residuals.items():
-            bounds = f"largest {row['largest']:5.1f} %  mean {row['mean']:4.1f} %"
-            print(f"{costs.core} {name:10} {bounds}  ({row['samples']:.0f} layers)")
+            errors = f"largest {row['largest']:5.1f} %  mean {row['mean']:4.1f} %"
+            print(f"{costs.core} {name:10} {errors}  ({row['samples']:.0f} layers)")
     return 0
 
 

@@ -40,8 +40,8 @@ from picobnn.sim.reference import run_program
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution of a chain; pads are (kernel - 1) / 2, pools 2x2; ``kept``: share of the taps that stay; ``ones``:
-    share of ones."""
+    """A convolution of a chain; pads are (kernel - 1) / 2; pools are ``pool_size`` wide and high with stride 2;
+    ``kept``: share of the taps that stay; ``ones``: share of ones."""
 
     filters: int
     kernel: int
@@ -52,6 +52,7 @@ class Conv:
     domain: WeightDomain = PLUS_MINUS_ONE
     kept: float = 1.0
     ones: float = 0.5
+    pool_size: int = 2
 
 
 def depthwise(filters: int, kernel: int, stride: int = 1, *, zero: bool = False, pool: bool = False) -> Conv:
@@ -139,6 +140,49 @@ CHAINS: tuple[Chain, ...] = (
         (384, 300, 10),
     ),
     (Shape(7, 7, 2), (Conv(33, 1), Conv(192, 5), Conv(140, 1), Conv(128, 3, 2, zero=True)), (1024, 256, 128, 5)),
+    (
+        Shape(16, 16, 2),
+        (Conv(24, 3), Conv(48, 3, 2), Conv(16, 1), Conv(64, 3, pool=True), Conv(40, 3, 2, zero=True), Conv(16, 1)),
+        (),
+    ),
+    (
+        Shape(14, 12, 1),
+        (Conv(40, 3), Conv(32, 2), Conv(48, 3, 2, zero=True), Conv(64, 2), Conv(16, 1), Conv(16, 3)),
+        (),
+    ),
+    (
+        Shape(13, 11, 1),
+        (Conv(48, 3), Conv(40, 3, pool=True), Conv(64, 3, zero=True), Conv(32, 1, 2), Conv(24, 3), Conv(96, 1)),
+        (),
+    ),
+    (
+        Shape(10, 9, 2),
+        (
+            Conv(24, 3),
+            Conv(16, 3, kept=0.4),
+            Conv(40, 3, zero=True, kept=0.5),
+            Conv(32, 1, kept=0.5, domain=SHARED),
+            Conv(32, 3, zero=True, kept=0.3, domain=SHARED),
+            Conv(24, 3, pool=True, domain=SHARED),
+        ),
+        (40, 10),
+    ),
+    (
+        Shape(15, 14, 2),
+        (
+            Conv(24, 3, pool=True, pool_size=3),
+            Conv(36, 3, 2),
+            Conv(20, 3, pool=True, pool_size=3, zero=True),
+            Conv(32, 1),
+        ),
+        (),
+    ),
+    (Shape(9, 12, 3), (Conv(40, 5, pool=True, pool_size=3),), ()),
+    (Shape(12, 9, 3), (Conv(72, 3, pool=True, pool_size=3),), ()),
+    (Shape(8, 8, 2), (Conv(36, 3), Conv(48, 3, 2), Conv(20, 3, pool=True), Conv(32, 3, 2), Conv(16, 1)), ()),
+    (Shape(6, 9, 8), (Conv(40, 1),), ()),
+    (Shape(6, 7, 24), (Conv(32, 1),), ()),
+    (Shape(7, 6, 30), (Conv(48, 1),), ()),
 )
 
 
@@ -184,7 +228,7 @@ def _conv(rng: np.random.Generator, conv: Conv, shape: Shape, index: int) -> tup
     pad = (conv.kernel - 1) // 2
     window = Window(conv.kernel, conv.kernel, conv.stride, conv.stride, pad, pad, pad, pad)
     rows, columns = window.output_size(shape.height, shape.width)
-    pool = Pool(Window(2, 2, 2, 2), PoolStage.ACC) if conv.pool else None
+    pool = Pool(Window(conv.pool_size, conv.pool_size, 2, 2), PoolStage.ACC) if conv.pool else None
     if pool is not None:
         rows, columns = pool.window.output_size(rows, columns)
     weights = random_bits(rng, (conv.filters, conv.kernel, conv.kernel, shape.channels // conv.groups), conv.ones)

@@ -69,11 +69,16 @@ def flip_tables(threshold: Threshold) -> tuple[Table, ...]:
     return (Table("flips", "uint32_t", pack_words(threshold.flip)),) if threshold.flip.any() else ()
 
 
+def flips_last(step: Step) -> bool:
+    """Whether channels are flipped behind the pool, which is on accumulators."""
+    pool = step_pool(step)
+    has_flips = isinstance(step.epilogue, Threshold) and bool(step.epilogue.flip.any())
+    return has_flips and pool is not None and pool.stage is PoolStage.ACC
+
+
 def epilogue_pointers(step: Step, symbols: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Designators of flips and scale; absent ones are NULL. With the pool on accumulators the flip comes last."""
-    pool = step_pool(step)
-    flips = symbols.get("flips", "NULL")
-    last = pool is not None and pool.stage is PoolStage.ACC
+    flips, last = symbols.get("flips", "NULL"), flips_last(step)
     return (
         ("flips", "NULL" if last else flips),
         ("final_flips", flips if last else "NULL"),
@@ -137,35 +142,49 @@ def refuse_conv2d(step: Conv2dStep, program: Program) -> Refusal | None:
 @dataclass(frozen=True, slots=True)
 class Visits:
     """How often a convolution's walk stands at a position of the accumulator map: once per output pixel whose pool
-    window holds it. ``border`` counts those whose window reaches into the padding."""
+    window holds it. ``border`` counts those whose window reaches into the padding. ``rows``, ``pixels``: of the windows
+    of all visits, what lies on the map; ``outputs``: output pixels."""
 
     total: int
     border: int
+    rows: int
+    pixels: int
+    outputs: int
 
 
 def visits(step: Conv2dStep, program: Program) -> Visits:
     """Of ``picobnn_conv2d_walk`` (positions under overlapping pool windows are computed again)."""
     shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
     window, pool = step.window, step.pool.window if step.pool is not None else NO_POOL
-    positions = window.output_size(shape.height, shape.width)
-    axes = (
-        (output.height, pool.stride_y, pool.pad_top, pool.height, positions[0]),
-        (output.width, pool.stride_x, pool.pad_left, pool.width, positions[1]),
-    )
-    counts = []
-    for outputs, stride, pad, size, extent in axes:
-        starts = np.arange(outputs)[:, None] * stride - pad
-        places = starts + np.arange(size)[None]
-        counts.append(np.bincount(places[(places >= 0) & (places < extent)], minlength=extent))
-    inside = []
-    for count, stride, pad, size, extent in (
-        (counts[0], window.stride_y, window.pad_top, window.height, shape.height),
-        (counts[1], window.stride_x, window.pad_left, window.width, shape.width),
+    rows, columns = window.output_size(shape.height, shape.width)
+    total, inside, taps = [], [], []
+    for places, stride, pad, size, extent in (
+        (
+            window_places(output.height, pool.stride_y, pool.pad_top, pool.height, rows),
+            window.stride_y,
+            window.pad_top,
+            window.height,
+            shape.height,
+        ),
+        (
+            window_places(output.width, pool.stride_x, pool.pad_left, pool.width, columns),
+            window.stride_x,
+            window.pad_left,
+            window.width,
+            shape.width,
+        ),
     ):
-        starts = np.arange(len(count)) * stride - pad
-        inside.append(int(count[(starts >= 0) & (starts + size <= extent)].sum()))
-    total = int(counts[0].sum()) * int(counts[1].sum())
-    return Visits(total, total - inside[0] * inside[1])
+        starts = places * stride - pad
+        total.append(len(places))
+        inside.append(int(((starts >= 0) & (starts + size <= extent)).sum()))
+        taps.append(len(window_places(places, stride, pad, size, extent)))
+    return Visits(
+        total=total[0] * total[1],
+        border=total[0] * total[1] - inside[0] * inside[1],
+        rows=taps[0] * total[1],
+        pixels=taps[0] * taps[1],
+        outputs=output.height * output.width,
+    )
 
 
 def input_density(step: Step, program: Program) -> float:

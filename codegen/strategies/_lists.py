@@ -32,7 +32,8 @@ from picobnn.codegen.strategies._lists_tables import (
     listed_words,
     low_bits_of,
 )
-from picobnn.codegen.strategies._planes_common import map_counts, map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_costs import counted_groups, map_counts
 from picobnn.codegen.strategies._planes_tables import tap_classes
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
@@ -105,7 +106,7 @@ class ListsStrategy:
             return Refusal(f"counters need {lists.counter_bits} bits above {lists.form.shift} fractional ones")
         if 4 * lists.block_words > MAX_OFFSET:
             return Refusal(f"{lists.block_words} words per block are beyond 16-bit offsets")
-        if int(lists.half_groups.max()) // 2 > MAX_GROUPS:
+        if -(-int(lists.half_groups.max()) // 2) > MAX_GROUPS:
             return Refusal(f"a filter's list has more than {MAX_GROUPS} groups")
         return None
 
@@ -123,29 +124,36 @@ class ListsStrategy:
         return 4 * words + map_scratch_bytes(step, program)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """Those of ``map_counts``; per block: ``counted``: groups of 16 words counted, ``complement``: words inverted;
-        per block and filter: ``filter``; ``group``, ``half_group``: groups of 16 and 8 words added; ``compare``:
-        classes compared. Per list made in RAM: ``list``; ``source_word``: words of bits read; ``entry``: entries
-        written."""
+        """Those of ``map_counts``; per block: ``counted``, ``cleared``: as of ``planes``; ``complement``: words
+        inverted; ``product``: bits of the ratio multiplied, ``start``: carries formed, by their bits. Per block and
+        filter: ``filter``, ``bordered``, ``plane``, ``group``, ``half_group``, ``compare``, ``compared_plane``: as of
+        ``planes``. Per list made in RAM: ``list``; ``source_word``: words of bits or half-words of codes read;
+        ``entry``: entries written, ``filled``: those that fill up a list."""
         assert isinstance(step, BinaryConv2dStep)
         lists, counts, filters = _lists(step, program), map_counts(step, program), len(step.weights)
-        blocks, taps = counts.blocks, fan_in(step)
-        passes = -(-blocks // self._blocks(step, program))
-        made = 0 if self.source is ListSource.LISTED else passes
-        words = -(-taps // 32) if self.source is ListSource.PACKED else 0
+        blocks, taps, form = counts.blocks, fan_in(step), lists.form
+        counted, cleared = counted_groups(-(-taps // GROUP)) if form.ratio else (0, 0)
+        planes = lists.counter_bits - CORE_BITS[0]
+        made = 0 if self.source is ListSource.LISTED else -(-blocks // self._blocks(step, program))
         return (
             CostTerm.always("call", 1),
-            *counts.gathered,
-            CostTerm.always("counted", blocks * -(-taps // GROUP) if lists.form.ratio else 0),
-            CostTerm.always("complement", blocks * taps if lists.form.has_complement else 0),
-            CostTerm.always("filter", blocks * filters),
+            *counts.terms,
+            CostTerm.always("counted", blocks * counted),
+            CostTerm.always("cleared", blocks * cleared),
+            CostTerm.always("complement", blocks * taps if form.has_complement else 0),
+            CostTerm.always("product", blocks * abs(form.ratio).bit_count()),
+            CostTerm.always("start", blocks * form.shift << form.shift),
+            CostTerm.always("filter", 0 if counts.compares else blocks * filters),
+            CostTerm.always("bordered", blocks * filters if counts.compares else 0),
+            CostTerm.always("plane", blocks * filters * planes),
             CostTerm.always("group", blocks * int((lists.half_groups // 2).sum())),
             CostTerm.always("half_group", blocks * int((lists.half_groups % 2).sum())),
             CostTerm.always("compare", filters * counts.compares),
+            CostTerm.always("compared_plane", filters * counts.compares * planes),
             CostTerm.always("list", made * filters),
-            CostTerm.always("source_word", made * filters * words),
+            CostTerm.always("source_word", made * self._source_words(step, lists)),
             CostTerm.always("entry", made * int(lists.lengths.sum())),
-            *counts.around,
+            CostTerm.always("filled", made * int((-lists.lengths % HALF_GROUP).sum())),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -218,6 +226,16 @@ class ListsStrategy:
             pointers=tuple(pointers.items()),
             limited=(("shift", lists.form.shift, "PICOBNN_PLANES_LISTS_MAX_SHIFT"),),
         )
+
+    def _source_words(self, step: BinaryConv2dStep, lists: FilterLists) -> int:
+        """Words of bits, or half-words of codes, of all filters."""
+        match self.source:
+            case ListSource.LISTED:
+                return 0
+            case ListSource.PACKED:
+                return len(step.weights) * -(-fan_in(step) // 32)
+            case ListSource.CODED:
+                return len(gap_codes(lists, low_bits_of(lists)))
 
     def _record_words(self, step: BinaryConv2dStep, program: Program) -> int:
         classes = len(tap_classes(step, program.tensors[step.input].shape).inside)

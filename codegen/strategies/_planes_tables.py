@@ -123,7 +123,7 @@ def make_list(places: Int64Array, zeros: Int64Array) -> WordList:
         base = begin + int(advances[best]) * int(groups[-1])
         entries += [_zero_in(zeros, base) - base] * _missing(len(entries))
         return WordList(begin, int(advances[best]), np.array(entries, np.uint8))
-    return max((_spread_list(places, zeros, advance) for advance in (16, 24)), key=lambda it: -len(it.entries))
+    return min((_spread_list(places, zeros, advance) for advance in (16, 24)), key=lambda it: len(it.entries))
 
 
 def filter_tables(step: BinaryConv2dStep, shape: Shape, flips: BitArray) -> FilterTables:

@@ -17,6 +17,7 @@ from picobnn.codegen.strategies._common import (
     epilogue_pointers,
     fan_in,
     flip_tables,
+    flips_last,
     output_layout,
     packed_filters,
     refuse_conv2d,
@@ -64,19 +65,31 @@ class DirectStrategy:
         return 4 * 16 * ((fan_in(step) + 3) // 4)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """``table``: tables of four taps built; ``lookup``: sums taken from them."""
+        """Of the walk: ``output``, ``position``, ``flipped``: words flipped behind a pool. Of patches: ``window_row``,
+        ``outside_row``: rows on the image and not, ``tap``, ``zero``: taps read, and zeros written; ``table``: tables
+        of four taps. ``lanes``: calls for up to 32 filters; ``filter_1`` to ``filter_8``: filters, by the groups of
+        four taps of their last word; ``word``: their other words; ``sum``: filters that end in sums."""
         assert isinstance(step, InputConv2dStep)  # accepts() refused everything else
-        positions, filters = visits(step, program).total, len(step.weights)
-        groups = (fan_in(step) + 3) // 4
+        walk, filters = visits(step, program), len(step.weights)
+        positions, taps = walk.total, fan_in(step)
+        groups, read = (taps + 3) // 4, walk.pixels * program.tensors[step.input].shape.channels
+        is_sum = isinstance(step.epilogue, Scale)
+        lanes, words = (filters + 31) // 32, (groups + 7) // 8
+        last_groups = groups - 8 * (words - 1)
         return (
             CostTerm.always("call", 1),
+            CostTerm.always("output", walk.outputs),
             CostTerm.always("position", positions),
-            CostTerm.always("window_row", positions * step.window.height),
+            CostTerm.always("flipped", walk.outputs * lanes if flips_last(step) else 0),
+            CostTerm.always("window_row", walk.rows),
+            CostTerm.always("outside_row", positions * step.window.height - walk.rows),
+            CostTerm.always("tap", read),
+            CostTerm.always("zero", positions * 4 * groups - read),
             CostTerm.always("table", positions * groups),
-            CostTerm.always("lanes", positions * ((filters + 31) // 32)),
-            CostTerm.always("filter", positions * filters),
-            CostTerm.always("word", positions * filters * ((groups + 7) // 8)),
-            CostTerm.always("lookup", positions * filters * groups),
+            CostTerm.always("lanes", 0 if is_sum else positions * lanes),
+            *(CostTerm.always(f"filter_{last}", positions * filters * (last == last_groups)) for last in range(1, 9)),
+            CostTerm.always("word", positions * filters * (words - 1)),
+            CostTerm.always("sum", positions * filters if is_sum else 0),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002

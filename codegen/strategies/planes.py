@@ -18,12 +18,14 @@ from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
-from picobnn.codegen.strategies._planes_common import map_counts, map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_costs import counted_groups, map_counts
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
     MAX_COUNTER_BITS,
     MAX_GROUPS,
     MAX_WORDS,
+    MIN_COUNTER_BITS,
     block_words,
     counter_bits,
     filter_tables,
@@ -90,23 +92,28 @@ class PlanesStrategy:
         return 4 * (words + -(-words // GROUP**2) * GROUP) + map_scratch_bytes(step, program)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """Per block of 32 pixels: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
-        piece; ``counted``: groups of 16 words counted. Per block and filter: ``filter``; ``group``, ``half_group``:
-        groups of 16 and 8 words added; ``compare``: classes compared. ``phase``, ``pooled``: rows split and pooled."""
+        """Those of ``map_counts``; per block of 32 pixels: ``counted``: groups of 16 words counted, those of carries
+        included, ``cleared``: carries that fill up groups. Per block and filter: ``filter``, or ``bordered`` with
+        classes of border, and ``plane``, their bits per counter above the least; ``group``, ``half_group``: groups of
+        16 and 8 words added; ``compare``, ``compared_plane``: classes compared, and their bits above the least."""
         assert isinstance(step, BinaryConv2dStep)
         heads = filter_tables(step, program.tensors[step.input].shape, split_flips(step)[0]).filters
         groups = heads.reshape(-1, 2).astype(np.int64)
         counts, filters = map_counts(step, program), len(step.weights)
-        blocks = counts.blocks
+        blocks, planes = counts.blocks, counter_bits(fan_in(step)) - MIN_COUNTER_BITS
+        counted, cleared = counted_groups(block_words(step) // GROUP)
         return (
             CostTerm.always("call", 1),
-            *counts.gathered,
-            CostTerm.always("counted", blocks * block_words(step) // GROUP),
-            CostTerm.always("filter", blocks * filters),
+            *counts.terms,
+            CostTerm.always("counted", blocks * counted),
+            CostTerm.always("cleared", blocks * cleared),
+            CostTerm.always("filter", 0 if counts.compares else blocks * filters),
+            CostTerm.always("bordered", blocks * filters if counts.compares else 0),
+            CostTerm.always("plane", blocks * filters * planes),
             CostTerm.always("group", blocks * int(((groups[:, 0] >> 24) + 1).sum())),
             CostTerm.always("half_group", blocks * int((groups[:, 1] >> 15 & 1).sum())),
             CostTerm.always("compare", filters * counts.compares),
-            *counts.around,
+            CostTerm.always("compared_plane", filters * counts.compares * planes),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002

@@ -18,12 +18,14 @@ from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
-from picobnn.codegen.strategies._planes_common import map_scratch_bytes, pool_window, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_costs import LANES, class_counts, map_counts
 from picobnn.codegen.strategies._planes_mve_tables import (
     GROUP,
     MAX_WORDS,
     PADDING_CARRIES,
     PARTS,
+    Form,
     block_words,
     form_of,
     unit_tables,
@@ -88,44 +90,39 @@ class PlanesMveStrategy:
         return size + map_scratch_bytes(step, program)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """Per part of a block: ``tap``: taps placed; ``word``, ``piece``: words gathered, in one piece and piece by
-        piece; ``counted``: groups of 16 words counted. Per block: ``unit``; ``group_1``, ``group_2``: groups of 8
-        additions of one and of two filters; ``carries``: eights of carries; ``compared``: bits compared. ``phase``,
-        ``pooled``: rows split and pooled."""
+        """Those of ``map_counts``, of which those of the words only where a block does not lie in one piece, with
+        ``moved``: words put in place. Where it does: ``block``; ``column``, ``tap``: columns of the window and taps
+        placed; ``vector_run``, ``vector``: taps gathered by vectors and these, ``single``: words gathered one by one.
+        Per block ``counted``: groups of 8 vectors counted, those of carries included; ``unit``; ``group_1``,
+        ``group_2``: groups of 8 additions of one and of two filters; ``carries``: eights of carries; ``class``: classes
+        compared, ``compared``: and their bits."""
         assert isinstance(step, BinaryConv2dStep)
-        window, shape = step.window, program.tensors[step.input].shape
-        rows, columns = window.output_size(shape.height, shape.width)
-        form, taps = form_of(step, shape), window.height * window.width
-        blocks, units = form.blocks(rows * columns), form.units(len(step.weights))
-        gathered, placed = -(-rows * columns // 32), blocks * form.parts
-        whole = columns == -(-shape.width // window.stride_x)
-        pieces = 0 if whole else rows + gathered
-        classes = tap_classes(step, shape)
-        kinds = (classes.rows[:, None] + classes.columns).reshape(-1)
-        lanes = 32 * form.parts
-        compares = sum(len(np.unique(kinds[first : first + lanes])) for first in range(0, len(kinds), lanes))
-        groups = unit_tables(step, shape, split_flips(step)[0]).groups
-        output = program.tensors[step.output].shape
-        pool = pool_window(step)
-        added = blocks * int(groups.sum())
+        shape = program.tensors[step.input].shape
+        form, made = form_of(step, shape), unit_tables(step, shape, split_flips(step)[0])
+        counts, gathered = map_counts(step, program), _vector_counts(step, shape, form)
+        blocks, units = form.blocks(_map_pixels(step, shape)), form.units(len(step.weights))
+        moved = 0 if gathered else blocks * form.parts * block_words(step)
+        vectors = block_words(step) // form.filters
+        counted = 0
+        while vectors > 1:
+            vectors = -(-vectors // 8)
+            counted += vectors
+        compares = class_counts(step, shape, LANES * form.parts)[0] or blocks
+        added = blocks * int(made.groups.sum())
         return (
             CostTerm.always("call", 1),
-            CostTerm.always("tap", gathered * taps),
-            CostTerm.always("word", gathered * taps * shape.channels),
-            CostTerm.always("piece", pieces * taps * shape.channels),
-            CostTerm.always("counted", placed * block_words(step) // 16),
+            *(CostTerm.always(term.name, 0 if gathered else term.mean) for term in counts.gathered),
+            CostTerm.always("moved", moved),
+            CostTerm.always("vector_block", blocks if gathered else 0),
+            *(CostTerm.always(name, gathered.get(name, 0)) for name in VECTOR_TERMS),
+            *counts.around,
+            CostTerm.always("counted", blocks * counted),
             CostTerm.always("unit", blocks * units),
             CostTerm.always("group_1", added if form.filters == 1 else 0),
             CostTerm.always("group_2", added if form.filters == 2 else 0),
-            CostTerm.always("carries", blocks * int((-(-groups // GROUP)).sum())),
+            CostTerm.always("carries", blocks * int((-(-made.groups // GROUP)).sum())),
+            CostTerm.always("class", units * compares),
             CostTerm.always("compared", units * compares * counter_bits(fan_in(step))),
-            CostTerm.always("classified", rows * columns if len(classes.inside) > 1 else 0),
-            CostTerm.always(
-                "phase", shape.channels * shape.height * window.stride_x * (window.stride_y * window.stride_x > 1)
-            ),
-            CostTerm.always(
-                "pooled", len(step.weights) * output.height * pool.height * pool.width if pool is not None else 0
-            ),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -177,6 +174,46 @@ class PlanesMveStrategy:
             pointers=tuple(pointers.items()),
             limited=(("words", block_words(step), "PICOBNN_PLANES_MVE_MAX_WORDS"),),
         )
+
+
+VECTOR_TERMS = ("vector_column", "vector_tap", "vector_run", "vector", "single")
+
+
+def _vector_counts(step: BinaryConv2dStep, shape: Shape, form: Form) -> dict[str, int]:
+    """Of blocks that lie in one piece; elsewhere nothing. Vectors are read past the ends of a plane, but not past those
+    of the planes together: channels at both ends are gathered word by word (``picobnn_planes_mve_block.c``)."""
+    window = step.window
+    rows, columns = window.output_size(shape.height, shape.width)
+    if columns != -(-shape.width // window.stride_x):
+        return {}
+    plane_words = -(-(-(-shape.height // window.stride_y) * columns) // 32)
+    begins = LANES * form.parts * np.arange(form.blocks(rows * columns))
+    shift_y, shift_x = (
+        (np.arange(taps) - pad) // stride
+        for taps, pad, stride in (
+            (window.height, window.pad_top, window.stride_y),
+            (window.width, window.pad_left, window.stride_x),
+        )
+    )
+    low = (begins[:, None, None] + shift_y[:, None] * columns + shift_x) // 32
+    channels = shape.channels
+    first = np.where(low < 0, -(low // plane_words), 0)
+    behind = channels * plane_words - low - form.parts
+    end = np.minimum(np.maximum(-(-behind // plane_words), 0), channels)
+    first = np.minimum(first, end)
+    runs = (end - first) // form.filters
+    return {
+        "vector_column": len(begins) * window.width,
+        "vector_tap": low.size,
+        "vector_run": int((runs > 0).sum()),
+        "vector": int(runs.sum()),
+        "single": form.parts * int((channels - runs * form.filters).sum()),
+    }
+
+
+def _map_pixels(step: BinaryConv2dStep, shape: Shape) -> int:
+    rows, columns = step.window.output_size(shape.height, shape.width)
+    return rows * columns
 
 
 def _round_up(value: int, multiple: int) -> int:

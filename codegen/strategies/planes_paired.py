@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies import planes
-from picobnn.codegen.strategies._common import fan_in
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.strategies._planes_common import split_flips
 from picobnn.codegen.strategies._planes_paired_tables import PairedTables, paired_tables
-from picobnn.codegen.strategies._planes_tables import MAX_GROUPS, MIN_COUNTER_BITS, counter_bits
+from picobnn.codegen.strategies._planes_tables import MAX_GROUPS
 from picobnn.codegen.targets import Target
 
 RUNTIME_FILES = (
@@ -56,20 +55,18 @@ class PlanesPairedStrategy:
         return planes.STRATEGY.scratch_bytes(step, program, target)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
-        """As of ``planes``, but that ``filter`` stands for the filters of couples, of which the last may be double,
-        and ``plane`` for their counters of more than the least bits. ``small_filter``: those of the small core, with
-        their lists."""
+        """As of ``planes``, but that ``filter`` and ``bordered`` stand for the filters of couples, of which the last
+        may be double. ``small_filter``: those of the small core, with their lists."""
         made = _tables(step, program)
         terms = {term.name: term.mean for term in planes.STRATEGY.cost_terms(step, program, target)}
-        count = len(step.weights)
-        blocks = terms["filter"] / count
-        filters = blocks * len(made.filters) // 4
-        terms["filter"] = 0 if made.is_small else filters
-        terms["small_filter"] = filters if made.is_small else 0
-        terms["group"] = 0 if made.is_small else blocks * made.groups
-        terms["half_group"] = blocks * made.half_groups
-        terms["compare"] = terms["compare"] * (filters / (blocks * count))
-        terms["plane"] = filters * (counter_bits(fan_in(step)) - MIN_COUNTER_BITS)
+        # Per block: lists of the same length, and of each couple's two filters what planes has of one.
+        blocks, doubled = terms["block"], len(made.filters) // 4 / len(step.weights)
+        for name in ("filter", "bordered", "plane", "compare", "compared_plane"):
+            terms[name] *= doubled
+        terms["small_filter"] = terms["filter"] if made.is_small else 0
+        terms["group"], terms["half_group"] = blocks * made.groups, blocks * made.half_groups
+        if made.is_small:
+            terms |= {"filter": 0, "plane": 0, "group": 0, "half_group": 0}
         return tuple(CostTerm.always(name, value) for name, value in terms.items())
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:

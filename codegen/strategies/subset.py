@@ -17,7 +17,7 @@ import numpy.typing as npt
 from picobnn.codegen.pack import WordArray, pack_words
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import InputConv2dStep, Program, Step
-from picobnn.codegen.strategies._common import fan_in, refuse_conv2d, shape_numbers
+from picobnn.codegen.strategies._common import fan_in, flips_last, refuse_conv2d, shape_numbers, visits
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import BitArray, PoolStage, Scale, Threshold, Window
@@ -27,6 +27,7 @@ MAX_FAN_IN = 128
 
 GROUP = 5
 FIELDS_PER_WORD = 6
+LANES_PER_BLOCK = 16
 OFFSET = 1 << 15
 LANES = 65537
 HALVING = Window(2, 2, 2, 2)
@@ -89,11 +90,16 @@ class SubsetStrategy:
         return 4 * (slots * (1 + _row_words(step)) + 4 * ((len(step.weights) + 31) // 32) + staged_words + places)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """``step``: two columns in two map rows; ``entry``: written into tables; ``staged``: rows at the border."""
+        """``pair``: two columns of the map; ``step``: the same in two of its rows. Of tables: ``row``: image rows,
+        ``few``, ``four``, ``five``: groups of their taps, one to three in ``few``; ``staged``, ``staged_byte``: rows in
+        the padding or partly there, and their bytes; ``rotated``: places of rows moved. Of filters: ``block``: of 16;
+        ``any``, ``thin``, ``wide`` and with ``_halved`` those of each format; ``place``, ``lookup``: fields of any
+        window placed, and added. Of results: ``stored``: loops over words of pixels, ``merge``, ``merged``,
+        ``merged_word``: positions pooled, their pixels and words; ``flip``: words flipped behind a pool."""
         conv, shape = _conv2d(step), program.tensors[step.input].shape
         window, output = conv.window, program.tensors[step.output].shape
         height, width = window.output_size(shape.height, shape.width)
-        ending = _ending(conv)
+        kind, ending = _kind(step), _ending(conv)
         if ending == "_halved":
             height, width = 2 * output.height, 2 * output.width
         lefts = range(-window.pad_left, width * window.stride_x - window.pad_left, 2 * window.stride_x)
@@ -101,28 +107,38 @@ class SubsetStrategy:
         border = sum(left < 0 or left + reach > shape.width for left in lefts)
         written = _written_rows(window, height)
         outside = sum(not 0 <= row < shape.height for row in written)
-        pairs, rows = len(lefts), len(lefts) * len(written)
+        pairs, rows, staged = len(lefts), len(lefts) * len(written), border * len(written)
+        staged += (pairs - border) * outside
         steps = pairs * ((height + 1) // 2)
-        filters = steps * ((len(step.weights) + 1) // 2 * 2)
-        kind = _kind(step)
+        slots, kept = _slots(window)
+        taps = np.bincount(np.minimum(_groups(step)[0], GROUP), minlength=GROUP + 1)
         fields = FIELDS_PER_WORD * _index_words(step) if kind is _Kind.ANY else 0
-        bits = output.height * output.width * ((output.channels + 31) // 32)
-        flipped = conv.pool is not None and _flips_last(conv)
+        words, filters = (output.channels + 31) // 32, output.channels
+        ran = steps * (filters if kind is _Kind.ANY else filters + filters % 2)
+        is_pooled = ending == "_pooled"
+        merged = visits(conv, program).total if is_pooled else 0
+        formats = [f"{each.value}{suffix}" for each in _Kind for suffix in ("", "_halved")]
+        own = f"{kind.value}{ending if ending == '_halved' else ''}"
         return (
             CostTerm.always("call", 1),
             CostTerm.always("pair", pairs),
             CostTerm.always("step", steps),
-            CostTerm.always("group", rows * len(_groups(step)[0])),
-            CostTerm.always("entry", rows * sum(1 << max(3, size) for size in _groups(step)[0])),
-            CostTerm.always("staged", border * len(written) + (pairs - border) * outside),
-            CostTerm.always("filter_any", filters if kind is _Kind.ANY else 0),
+            CostTerm.always("row", rows),
+            CostTerm.always("few", rows * int(taps[:4].sum())),
+            CostTerm.always("four", rows * int(taps[4])),
+            CostTerm.always("five", rows * int(taps[5])),
+            CostTerm.always("staged", staged),
+            CostTerm.always("staged_byte", staged * reach * shape.channels),
+            CostTerm.always("rotated", steps * slots * (slots - kept if kept else 0)),
+            CostTerm.always("block", steps * -(-filters // LANES_PER_BLOCK)),
+            *(CostTerm.always(name, ran if name == own else 0) for name in formats),
             CostTerm.always("place", steps * fields),
-            CostTerm.always("lookup", filters * fields),
-            CostTerm.always("filter_thin", filters if kind is _Kind.THIN else 0),
-            CostTerm.always("filter_wide", filters if kind is _Kind.WIDE else 0),
-            CostTerm.always("filter_halved", filters if ending == "_halved" else 0),
-            CostTerm.always("merge", 4 * steps if ending == "_pooled" else 0),
-            CostTerm.always("flip", bits if flipped else 0),
+            CostTerm.always("lookup", ran * fields),
+            CostTerm.always("stored", 0 if is_pooled else steps * words),
+            CostTerm.always("merge", 2 * pairs * height if is_pooled else 0),
+            CostTerm.always("merged", merged),
+            CostTerm.always("merged_word", merged * words),
+            CostTerm.always("flip", output.height * output.width * words if flips_last(conv) else 0),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -213,10 +229,15 @@ def _index_words(step: Step) -> int:
     return (fields + FIELDS_PER_WORD - 1) // FIELDS_PER_WORD
 
 
+def _slots(window: Window) -> tuple[int, int]:
+    """Image rows that have tables, and those of them that the next step keeps."""
+    slots = window.height + window.stride_y
+    return slots, max(0, slots - 2 * window.stride_y)
+
+
 def _written_rows(window: Window, height: int) -> list[int]:
     """Image rows of the tables that a pair of columns writes, those in the padding included."""
-    slots = window.height + window.stride_y
-    kept = max(0, slots - 2 * window.stride_y)
+    slots, kept = _slots(window)
     tops = range(-window.pad_top, height * window.stride_y - window.pad_top, 2 * window.stride_y)
     return [top + slot for top in tops for slot in range(0 if top == tops[0] else kept, slots)]
 

@@ -18,6 +18,7 @@ from picobnn.codegen.strategies._common import (
     fan_in,
     filter_words,
     flip_tables,
+    flips_last,
     is_pointwise,
     is_ternary,
     output_layout,
@@ -34,9 +35,6 @@ from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PadMode, Scale, Threshold
 
 MAX_FAN_IN = 32767
 """Limits, up to 2 * fan-in + 1, are uint16, and the kernel counts in 16-bit halves."""
-
-PAIRS_OF_NINE = (18, 36, 72)
-"""Words per filter that the kernel takes in pairs of nine."""
 
 RUNTIME_FILES = (
     "picobnn_conv2d.h",
@@ -88,45 +86,36 @@ class XnorStrategy:
             return 4 * words if has_gaps else 0
         return 4 * (1 + _patches(step) * words)
 
-    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:
-        """``copied``, ``appended``: words of the patch, where pixels are whole words and where not; ``filter_*``:
-        filters by their words (2, 9, pairs of 9, any); ``run_*``: groups of words of the loop that takes any."""
-        shape = program.tensors[step.input].shape
-        filters, words = len(step.weights), filter_words(step)
-        if isinstance(step, BinaryConv2dStep):
-            walk = visits(step, program)
-            positions, border = walk.total, walk.border if _patches(step) == 2 else 0
-            patches, height, pixels = positions + border, step.window.height, step.window.height * step.window.width
-        else:
-            positions, border, height, pixels = 1, 0, 1, shape.height * shape.width
-            patches = 1 if self.scratch_bytes(step, program, target) else 0
-        is_whole = shape.channels % 32 == 0
-        gathered = patches * pixels * ((shape.channels + 31) // 32)
-        if not isinstance(step.epilogue, Scale) and isinstance(step, BinaryConv2dStep) and is_pointwise(step, program):
-            patches = gathered = height = 0
-        # Sums take the loop for any number of words, and a patch that sees zero padding takes it twice.
-        single = 0 if isinstance(step.epilogue, Scale) else (positions - border) * filters
-        runs = (positions + border) * filters - single
-        short = (single - single // filters * (filters % 32)) * (words == 2)
-        short = single * (words == 2) if filters % 2 == 0 else short
-        nine, pairs = (single * (words in counts) for counts in ((9,), PAIRS_OF_NINE))
-        runs += single - short - nine - pairs
-        return (
-            CostTerm.always("call", 1),
-            CostTerm.always("position", patches),
-            CostTerm.always("window_row", patches * height if is_whole else 0),
-            CostTerm.always("copied", gathered if is_whole else 0),
-            CostTerm.always("appended", 0 if is_whole else gathered),
-            CostTerm.always("lanes", positions * ((filters + 31) // 32)),
-            CostTerm.always("filter_short", short),
-            CostTerm.always("filter_nine", nine),
-            CostTerm.always("filter_pairs", pairs),
-            CostTerm.always("nine", nine + pairs * (words // 9)),
-            CostTerm.always("filter_run", runs),
-            CostTerm.always("run_nine", runs * (words // 9)),
-            CostTerm.always("run_three", runs * (words % 9 // 3)),
-            CostTerm.always("run_rest", runs * (words % 3 != 0)),
+    def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
+        """Of the walk: ``output``, ``position``, or ``pointwise`` where each pixel is a patch; ``flipped``: words
+        flipped behind a pool. Of patches: ``second``: those gathered again with set padding; where pixels are whole
+        words ``window_row``, ``outside_row``: rows on the map and not, ``copied``, ``padded``: their words; where not
+        ``gathered_row``; ``gathered``: pixels, ``appended``: their further words, ``flushed``: words written.
+
+        Of filters: ``lanes``: calls for up to 32; ``two``, ``nine``, ``pairs``, ``few``, ``run``: filters by the loop
+        that takes them; ``pairs_nine`` and so on: its groups of words. ``border``: filters on patches that stand twice,
+        ``border_lanes``: calls of these; ``sum``: filters that end in sums."""
+        counts = _patch_counts(step, program) | _filter_counts(step, program)
+        names = (
+            *(
+                "call",
+                "pointwise",
+                "output",
+                "position",
+                "flipped",
+                "second",
+                "window_row",
+                "outside_row",
+                "copied",
+                "padded",
+            ),
+            *("gathered_row", "gathered", "appended", "flushed"),
+            *("lanes", "two", "nine", "pairs", "pairs_nine"),
+            *(f"{loop}{part}" for loop in ("few", "run") for part in ("", "_nine", "_three", "_one", "_two")),
+            *("border", "border_lanes", "sum"),
         )
+        assert counts.keys() <= {*names}
+        return tuple(CostTerm.always(name, counts.get(name, 1 if name == "call" else 0)) for name in names)
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
         weights = Table("weights", "uint32_t", packed_filters(step.weights))
@@ -175,6 +164,90 @@ class XnorStrategy:
             pointers=tuple((f"filters.{name}", expression) for name, expression in pointers),
             limited=(("filters.taps", fan_in(step), "PICOBNN_XNOR_MAX_TAPS"),),
         )
+
+
+def _patch_counts(step: Step, program: Program) -> dict[str, int]:
+    """What the walk and the gathering of patches do."""
+    shape = program.tensors[step.input].shape
+    pixel_words, words = -(-shape.channels // 32), filter_words(step)
+    if isinstance(step, BinaryDenseStep):
+        pixels = shape.height * shape.width
+        if pixels == 1 or shape.channels % 32 == 0:
+            return {}
+        return {
+            "gathered_row": 1,
+            "gathered": pixels,
+            "appended": pixels * (pixel_words - 1),
+            "flushed": words,
+        }
+    assert isinstance(step, BinaryConv2dStep)  # accepts() refused everything else
+    if not isinstance(step.epilogue, Scale) and is_pointwise(step, program):
+        return {"pointwise": shape.height * shape.width}
+    walk, window = visits(step, program), step.window
+    second = walk.border if _patches(step) == 2 else 0
+    # Both copies of a patch gather the same: those away from the border lie on the map.
+    patches, taps = walk.total + second, window.height * window.width
+    away = walk.total - walk.border if second else 0
+    counts = {"output": walk.outputs, "position": walk.total, "second": second}
+    if step.pool is not None and flips_last(step):
+        counts["flipped"] = walk.outputs * -(-len(step.weights) // 32)
+    if shape.channels % 32:
+        return counts | {
+            "gathered_row": patches * window.height,
+            "gathered": patches * taps,
+            "appended": patches * taps * (pixel_words - 1),
+            "flushed": patches * words,
+        }
+    copies = 2 if second else 1
+    rows = copies * walk.rows - (copies - 1) * away * window.height
+    pixels = copies * walk.pixels - (copies - 1) * away * taps
+    return counts | {
+        "window_row": rows,
+        "outside_row": patches * window.height - rows,
+        "copied": pixels * pixel_words,
+        "padded": (patches * taps - pixels) * pixel_words,
+    }
+
+
+def _filter_counts(step: Step, program: Program) -> dict[str, int]:
+    """What the loops over filters do."""
+    filters, words = len(step.weights), filter_words(step)
+    positions, border = 1, 0
+    if isinstance(step, BinaryConv2dStep):
+        walk = visits(step, program)
+        positions, border = walk.total, walk.border if _patches(step) == 2 else 0
+    if isinstance(step.epilogue, Scale):
+        return {"sum": positions * filters} | _loop_counts("run", (positions + border) * filters, words)
+    lanes, single = -(-filters // 32), positions - border
+    counts = {"lanes": single * lanes, "border_lanes": border * lanes, "border": border * filters}
+    loops = {"run": 2 * border * filters}
+    match _loop(words):
+        case "2":
+            odd = filters % 32 if filters % 2 else 0
+            counts["two"], loops["few"] = single * (filters - odd), single * odd
+        case "9":
+            counts["nine"] = single * filters
+        case "18":
+            counts["pairs"], counts["pairs_nine"] = single * filters, single * filters * (words // 9)
+        case "few":
+            loops["few"] = single * filters
+        case _:
+            loops["run"] += single * filters
+    for loop, runs in loops.items():
+        counts |= _loop_counts(loop, runs, words)
+    return counts
+
+
+def _loop_counts(loop: str, runs: int, words: int) -> dict[str, int]:
+    """Groups of words of a loop that takes nine, three and what is left; ``few`` takes no nine."""
+    nines, rest = divmod(words, 9) if loop == "run" else (0, words)
+    return {
+        loop: runs,
+        f"{loop}_nine": runs * nines,
+        f"{loop}_three": runs * (rest // 3),
+        f"{loop}_one": runs * (rest % 3 == 1),
+        f"{loop}_two": runs * (rest % 3 == 2),
+    }
 
 
 def _loop(words: int) -> str:

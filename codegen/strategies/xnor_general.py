@@ -19,6 +19,7 @@ from picobnn.codegen.strategies._common import (
     fan_in,
     filter_words,
     flip_tables,
+    flips_last,
     output_layout,
     packed_filters,
     refuse_conv2d,
@@ -77,33 +78,36 @@ class XnorGeneralStrategy:
         return 4 * (1 + _patches(conv) * conv.groups * filter_words(conv))
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """Copies of a patch count where zero padding needs two. ``position``: copies of patches; ``pixel``, ``piece``:
-        pixels of groups under the window and the words they are read from; ``group``: groups of patches; ``filter``:
-        filters; ``run_*``: counts by groups of words; ``kept_*``: counts with removed taps, and of set bits."""
+        """Of the walk: ``output``, ``position``, ``flipped``: words flipped behind a pool. Of patches, their copies
+        with zero padding included: ``group``: runs gathered, ``gathered_row``, ``pixel``, ``piece``: words they are
+        read from, ``flushed``: words written. ``lanes``: calls for up to 32 filters; ``filter``, ``kept_filter``:
+        filters of the loops for one copy, with removed taps; ``sum``: filters counted copy by copy; ``differing``,
+        ``kept``, ``set``: counts, and by their groups of words ``plain_nine`` and so on, ``kept_nine`` and so on with
+        removed taps; ``plain_mixed``: counts of nine words and fewer."""
         conv = _as_conv2d(step, program)
-        walk = visits(conv, program)
-        copies = walk.total + (walk.border if _patches(conv) == 2 else 0)
-        words, filters = filter_words(conv), len(conv.weights)
-        pixels = copies * conv.groups * conv.window.height * conv.window.width
-        channels = conv.weights.shape[3]
-        balanced = sum(conv.domain.values) == 0
-        once = 0 if balanced or conv.kept is not None else copies * conv.groups
-        masked = (1 if balanced else 2) * copies * filters if conv.kept is not None else 0
-        plain = 0 if conv.kept is not None else copies * filters
-        masked += once  # set bits of a patch are counted by the loop with a mask
+        walk, counts = visits(conv, program), _count_calls(conv, program)
+        second = walk.border if _patches(conv) == 2 else 0
+        copies, words, channels = walk.total + second, filter_words(conv), conv.weights.shape[3]
+        gathers, rows = copies * conv.groups, conv.window.height
+        pieces = sum(-(-(first % 32 + channels) // 32) for first in range(0, conv.groups * channels, channels))
+        plain, kept = counts["filter"] + counts["differing"], counts["kept_filter"] + counts["kept"] + counts["set"]
+        has_limits = not isinstance(conv.epilogue, Scale)
+        flipped = walk.outputs * -(-len(conv.weights) // 32) if flips_last(conv) else 0
         return (
             CostTerm.always("call", 1),
-            CostTerm.always("position", copies),
-            CostTerm.always("pixel", pixels),
-            CostTerm.always("piece", pixels * -(-channels // 32)),
-            CostTerm.always("group", copies * conv.groups),
-            CostTerm.always("filter", walk.total * filters),
-            CostTerm.always("run_call", plain),
-            CostTerm.always("run_nine", plain * (words // 9)),
-            CostTerm.always("run_three", plain * (words % 9 // 3)),
-            CostTerm.always("run_rest", plain * (words % 3 != 0)),
-            CostTerm.always("kept_call", masked),
-            CostTerm.always("kept_word", masked * words),
+            CostTerm.always("output", walk.outputs),
+            CostTerm.always("position", walk.total),
+            CostTerm.always("flipped", flipped),
+            CostTerm.always("group", gathers),
+            CostTerm.always("gathered_row", gathers * rows),
+            CostTerm.always("pixel", gathers * rows * conv.window.width),
+            CostTerm.always("piece", copies * rows * conv.window.width * pieces),
+            CostTerm.always("flushed", gathers * words),
+            CostTerm.always("lanes", walk.total * _lane_calls(conv) if has_limits else 0),
+            *(CostTerm.always(name, count) for name, count in counts.items()),
+            CostTerm.always("plain_mixed", plain * (words > 9 and words % 9 > 0)),
+            *_word_terms("plain", plain, words),
+            *_word_terms("kept", kept, words),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -161,6 +165,41 @@ class XnorGeneralStrategy:
             pointers=tuple((f"filters.{name}", expression) for name, expression in pointers),
             limited=(("filters.taps", fan_in(step), "PICOBNN_XNOR_GENERAL_MAX_TAPS"),),
         )
+
+
+def _count_calls(step: BinaryConv2dStep, program: Program) -> dict[str, int]:
+    """Filters by the way they are counted, and the counts of those that are counted copy by copy."""
+    walk, filters = visits(step, program), len(step.weights)
+    border = walk.border if _patches(step) == 2 else 0
+    is_balanced, has_removed = sum(step.domain.values) == 0, step.kept is not None
+    away = 0 if isinstance(step.epilogue, Scale) else (walk.total - border) * filters
+    one_by_one = walk.total * filters - (0 if has_removed and not is_balanced else away)
+    copies = one_by_one + border * filters
+    set_groups = 0 if is_balanced or has_removed else (walk.total + border) * step.groups
+    return {
+        "filter": 0 if has_removed else away,
+        "kept_filter": away if has_removed and is_balanced else 0,
+        "sum": one_by_one,
+        "differing": 0 if has_removed else copies,
+        "kept": copies if has_removed else 0,
+        "set": copies if has_removed and not is_balanced else set_groups,
+    }
+
+
+def _lane_calls(step: BinaryConv2dStep) -> int:
+    """Per position: a call ends with the group or where a word of results is full."""
+    per_group = len(step.weights) // step.groups
+    return sum(-(-(first + per_group) // 32) - first // 32 for first in range(0, step.groups * per_group, per_group))
+
+
+def _word_terms(name: str, counts: int, words: int) -> tuple[CostTerm, ...]:
+    nines, rest = divmod(words, 9)
+    return (
+        CostTerm.always(f"{name}_nine", counts * nines),
+        CostTerm.always(f"{name}_three", counts * (rest // 3)),
+        CostTerm.always(f"{name}_one", counts * (rest % 3 == 1)),
+        CostTerm.always(f"{name}_two", counts * (rest % 3 == 2)),
+    )
 
 
 def _as_conv2d(step: Step, program: Program) -> BinaryConv2dStep:

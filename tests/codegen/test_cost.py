@@ -12,7 +12,7 @@ from picobnn.codegen.cost import step_cost, transpose_cost, transpose_terms
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Density, InputConv2dStep
 from picobnn.codegen.strategies import STRATEGIES
-from picobnn.codegen.strategies._common import input_density, visits
+from picobnn.codegen.strategies._common import Visits, input_density, visits
 from picobnn.codegen.targets import CORES, find_core
 from picobnn.codegen.targets.costs import (
     TRANSPOSE,
@@ -100,10 +100,10 @@ def test_an_estimate_is_the_sum_of_its_terms() -> None:
     program = two_layers()
     dense, xnor = program.steps[1], STRATEGIES[1]
     terms = xnor.cost_terms(dense, program, M4)
-    kernel = KernelCosts({term.name: 10.0**place for place, term in enumerate(terms)}, 0.0)
+    kernel = KernelCosts({term.name: 2.0**place for place, term in enumerate(terms)}, 0.0)
     cost = step_cost(xnor, dense, program, M4, dataclasses.replace(COSTS, kernels={"xnor": kernel}))
     assert cost is not None
-    assert cost.cycles == cost.worst_cycles == sum(10**place * term.mean for place, term in enumerate(terms))
+    assert cost.cycles == cost.worst_cycles == sum(2**place * term.mean for place, term in enumerate(terms))
 
 
 def test_without_coefficients_there_is_no_estimate() -> None:
@@ -126,7 +126,7 @@ def test_visits_are_those_of_the_walk(seed: int) -> None:
             continue
         shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
         rows, columns = step.window.output_size(shape.height, shape.width)
-        total = border = 0
+        total = border = inside_rows = inside_pixels = 0
         for out_y in range(output.height):
             for out_x in range(output.width):
                 ys, xs = [out_y], [out_x]
@@ -139,12 +139,18 @@ def test_visits_are_those_of_the_walk(seed: int) -> None:
                         if 0 <= y < rows and 0 <= x < columns:
                             top = y * step.window.stride_y - step.window.pad_top
                             left = x * step.window.stride_x - step.window.pad_left
+                            window_rows = sum(0 <= top + i < shape.height for i in range(step.window.height))
                             total += 1
+                            inside_rows += window_rows
+                            inside_pixels += window_rows * sum(
+                                0 <= left + i < shape.width for i in range(step.window.width)
+                            )
                             border += not (
                                 0 <= top <= shape.height - step.window.height
                                 and 0 <= left <= shape.width - step.window.width
                             )
-        assert (visits(step, program).total, visits(step, program).border) == (total, border)
+        outputs = output.height * output.width
+        assert visits(step, program) == Visits(total, border, inside_rows, inside_pixels, outputs)
 
 
 def test_density_of_the_input() -> None:

@@ -47,6 +47,10 @@ FIRST = ("direct", "subset")
 """The strategies that read the image."""
 
 
+CODE_CHAINS = (1, 8, 22, 26, 28, 30, 35, 39, 40, 42)
+"""Programs in which every function of every kernel comes up; more are in an image with many layers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One layer as it ran: what the kernel did and what it took."""
@@ -122,12 +126,17 @@ def code_sizes(runs: Sequence[tuple[int, Mapping[str, int]]]) -> dict[str, int]:
 
 
 def linked_sizes(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> dict[str, int]:
-    """The bytes of code alone: images are linked, not run."""
+    """The bytes of code alone: images are linked, not run, each choice of kernels once."""
     codes: list[tuple[int, Mapping[str, int]]] = []
+    linked: set[tuple[int, tuple[str, ...]]] = set()
     for number in chains:
         program, _ = chain_program(number)
         for forced in _choices(program, board, strategies):
             plan = plan_for(program, board, Kernels.XNOR, forced=forced, costs=NO_COSTS)
+            choice = number, tuple(step.strategy for step in plan.steps)
+            if choice in linked:
+                continue
+            linked.add(choice)
             try:
                 codes.append((len(plan.steps), linked_code(plan, link_plan(plan, board)[1])))
             except PicobnnError as error:
@@ -245,7 +254,7 @@ def _borrowed() -> CoreCosts:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fit the cost coefficients of a core.")
     parser.add_argument("--core", required=True, help="m0, m0plus, m3, m4, m7, m33 or m55")
-    parser.add_argument("--chains", default=",".join(map(str, range(len(CHAINS)))), help="programs, comma-separated")
+    parser.add_argument("--chains", help="programs, comma-separated; all of them, with --code some that differ")
     names = [strategy.name for strategy in STRATEGIES]
     parser.add_argument("--strategies", default=",".join(names), help="comma-separated; others keep what they have")
     parser.add_argument("--write", action="store_true", help="write codegen/targets/costs/<core>.toml")
@@ -253,7 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--code", action="store_true", help="only the bytes of code: nothing runs")
     options = parser.parse_args(arguments)
-    chains, strategies = [int(number) for number in options.chains.split(",")], options.strategies.split(",")
+    chains = [*CODE_CHAINS] if options.code else [*range(len(CHAINS))]
+    if options.chains is not None:
+        chains = [int(number) for number in options.chains.split(",")]
+    strategies = options.strategies.split(",")
     if options.code:
         costs, residuals = with_code(options.core, chains, strategies), {}
     else:

@@ -6,7 +6,7 @@
 
 Per network and core: every strategy of every layer, and every transpose that two neighbours may need, runs as real
 firmware on the emulated board (one image covers as many of them as a chain of layers can hold). The best plan is
-found by trying all combinations of these executed costs. The best and the chosen plan are then executed whole.
+found by trying all combinations of these executed costs. The best and the chosen plan are then executed whole, always.
 Costs are modelled cycles at zero wait states. Rows of the same kernels and coefficients are not run again.
 """
 
@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from calibration_layers import Chain, Conv, build_chain
 from layer_runs import RunFigures, StepFigures, plan_for, roomy_board_of, run_plan
+from step_cache import StepCache
 
 from picobnn.codegen.cost import step_cost, transpose_cost
 from picobnn.codegen.plan import Kernels, Layout, Optimize, Plan
@@ -63,6 +64,8 @@ CODE = (
 """What decides the figures of a row: a row of other code is run again."""
 
 Row = dict[str, Any]
+Part = tuple[int, str | Layout]
+"""A step with a strategy, or a tensor with the layout that it is transposed into."""
 
 
 def random_chain(seed: int) -> Chain:
@@ -104,17 +107,22 @@ def accepted(program: Program, board: Board) -> list[list[str]]:
     ]
 
 
-def covering_runs(program: Program, names: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Few assignments of strategies in which each strategy of each step, and each transpose of each tensor, comes up.
-
-    Each is the chain with most of what is still missing, by dynamic programming over the last strategy.
-    """
-    missing: set[tuple[int, str | Layout]] = {(i, name) for i, row in enumerate(names) for name in row}
+def all_parts(program: Program, names: Sequence[Sequence[str]]) -> set[Part]:
+    """Each strategy of each step, and each transpose of each tensor."""
+    parts: set[Part] = {(i, name) for i, row in enumerate(names) for name in row}
     for index in range(1, len(names)):
         for before, name in itertools.product(names[index - 1], names[index]):
             wanted = _transposed(program, index, before, name)
-            missing |= {(index, wanted)} if wanted is not None else set()
-    runs = []
+            parts |= {(index, wanted)} if wanted is not None else set()
+    return parts
+
+
+def covering_runs(program: Program, names: Sequence[Sequence[str]], parts: Set[Part]) -> list[tuple[str, ...]]:
+    """Few assignments of strategies in which each of the ``parts`` comes up.
+
+    Each is the chain with most of what is still missing, by dynamic programming over the last strategy.
+    """
+    missing, runs = {*parts}, []
     while missing:
         # Per last strategy: how much of what is missing the best chain to it holds, and that chain.
         front: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -153,18 +161,34 @@ def _joined(program: Program, index: int, before: str, name: str) -> bool:
     return joins(stored, find_strategy(name).input_layout(program.steps[index]))
 
 
-def execute(program: Program, image: npt.NDArray[np.uint8], board: Board) -> Executed:
-    """Runs all kernels of all layers. Raises SystemExit where one differs from the reference."""
-    layers: dict[tuple[int, str], int] = {}
-    transposes: dict[tuple[int, Layout], int] = {}
-    for chain in covering_runs(program, accepted(program, board)):
+def execute(program: Program, image: npt.NDArray[np.uint8], board: Board, cache_folder: Path | None = None) -> Executed:
+    """Runs all kernels of all layers, those that are in ``cache_folder`` excepted. Raises SystemExit where one differs
+    from the reference."""
+    known, names = StepCache(cache_folder, board), accepted(program, board)
+    known.begin(program, image)
+    parts = all_parts(program, names)
+    for chain in covering_runs(program, names, {part for part in parts if _find(known, part) is None}):
         plan, run = run_forced(program, image, board, chain)
         for index, figures in enumerate(run.steps):
             cycles, around = _cycles(figures)
-            layers[index, figures.strategy] = cycles
+            known.keep(index, figures.strategy, cycles)
             if plan.steps[index].transpose_bytes:
-                transposes[index, plan.steps[index].input_layout] = around
+                known.keep_transpose(index, plan.steps[index].input_layout, around)
+    known.save()
+    layers: dict[tuple[int, str], int] = {}
+    transposes: dict[tuple[int, Layout], int] = {}
+    for index, what in parts:
+        cycles = _find(known, (index, what)) or 0
+        if isinstance(what, Layout):
+            transposes[index, what] = cycles
+        else:
+            layers[index, what] = cycles
     return Executed(layers, transposes)
+
+
+def _find(known: StepCache, part: Part) -> int | None:
+    index, what = part
+    return known.find_transpose(index, what) if isinstance(what, Layout) else known.find(index, what)
 
 
 def run_forced(
@@ -198,17 +222,17 @@ def best_by_search(program: Program, executed: Executed, names: Sequence[Sequenc
     return best[1], best[0]
 
 
-def measure(seed: int, core: str) -> Row:
+def measure(seed: int, core: str, cache_folder: Path | None = None) -> Row:
     """One row: one network on one core."""
     board = roomy_board_of(core)
     program, image = build_chain(random_chain(seed), seed)
     names = accepted(program, board)
-    executed = execute(program, image, board)
+    executed = execute(program, image, board, cache_folder)
     best, best_sum = best_by_search(program, executed, names)
     chosen_plan = plan_for(program, board, Kernels.AUTO, Optimize.SPEED)
     chosen = tuple(step.strategy for step in chosen_plan.steps)
     _, best_run = run_forced(program, image, board, best)
-    _, chosen_run = run_forced(program, image, board, chosen)
+    chosen_run = best_run if chosen == best else run_forced(program, image, board, chosen)[1]
     best_cycles, chosen_cycles = _total(best_run), _total(chosen_run)
     estimated = sum((0 if s.cost is None else s.cost.cycles) + (s.transpose_cycles or 0) for s in chosen_plan.steps)
     return {
@@ -305,6 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--core", default=",".join(CORES), help="comma-separated; cores with a cycle model")
     parser.add_argument("--seeds", default=",".join(map(str, range(SEEDS))), help="networks, comma-separated")
     parser.add_argument("--results", type=Path, default=RESULTS, help="rows are kept there")
+    parser.add_argument("--cache", type=Path, help="folder that keeps what ran; without it every layer runs")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args(arguments)
     digest = code_digest()
@@ -315,7 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for seed in map(int, options.seeds.split(",")):
             key = f"{roomy_board_of(core).target.core}, {seed}"
             if key not in rows:
-                rows[key] = {**measure(seed, core), "code": digest}
+                rows[key] = {**measure(seed, core, options.cache), "code": digest}
             if not options.json:
                 print(line(rows[key]), flush=True)
             cores = sorted({row["core"] for row in rows.values()})

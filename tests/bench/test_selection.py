@@ -12,6 +12,7 @@ from layer_runs import roomy_board_of
 from selection import (
     Executed,
     accepted,
+    all_parts,
     best_by_search,
     covering_runs,
     measure,
@@ -39,7 +40,7 @@ def test_runs_cover_every_strategy_of_every_layer_and_every_transpose(core: str)
     program, _ = build_chain(random_chain(3), 3)
     names = accepted(program, board)
     assert all(names)
-    runs = covering_runs(program, names)
+    runs = covering_runs(program, names, all_parts(program, names))
     assert {(index, name) for run in runs for index, name in enumerate(run)} == {
         (index, name) for index, row in enumerate(names) for name in row
     }

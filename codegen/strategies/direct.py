@@ -68,12 +68,11 @@ class DirectStrategy:
         """Of the walk: ``output``, ``position``, ``flipped``: words flipped behind a pool. Of patches: ``window_row``,
         ``outside_row``: rows on the image and not, ``tap``, ``zero``: taps read, and zeros written; ``table``: tables
         of four taps. ``lanes``: calls for up to 32 filters; ``filter_1`` to ``filter_8``: filters, by the groups of
-        four taps of their last word; ``word``: their other words; ``sum``: filters that end in sums."""
+        four taps of their last word; ``word``: their other words."""
         assert isinstance(step, InputConv2dStep)  # accepts() refused everything else
         walk, filters = visits(step, program), len(step.weights)
         positions, taps = walk.total, fan_in(step)
         groups, read = (taps + 3) // 4, walk.pixels * program.tensors[step.input].shape.channels
-        is_sum = isinstance(step.epilogue, Scale)
         lanes, words = (filters + 31) // 32, (groups + 7) // 8
         last_groups = groups - 8 * (words - 1)
         return (
@@ -86,10 +85,9 @@ class DirectStrategy:
             CostTerm.always("tap", read),
             CostTerm.always("zero", positions * 4 * groups - read),
             CostTerm.always("table", positions * groups),
-            CostTerm.always("lanes", 0 if is_sum else positions * lanes),
+            CostTerm.always("lanes", positions * lanes),
             *(CostTerm.always(f"filter_{last}", positions * filters * (last == last_groups)) for last in range(1, 9)),
             CostTerm.always("word", positions * filters * (words - 1)),
-            CostTerm.always("sum", positions * filters if is_sum else 0),
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002

@@ -111,7 +111,11 @@ class PlanesMveStrategy:
         added = blocks * int(made.groups.sum())
         return (
             CostTerm.always("call", 1),
-            *(CostTerm.always(term.name, 0 if gathered else term.mean) for term in counts.gathered),
+            *(
+                CostTerm.always(term.name, 0 if gathered else term.mean)
+                for term in counts.gathered
+                if term.name not in WHOLE
+            ),
             CostTerm.always("moved", moved),
             CostTerm.always("vector_block", blocks if gathered else 0),
             *(CostTerm.always(name, gathered.get(name, 0)) for name in VECTOR_TERMS),
@@ -176,6 +180,8 @@ class PlanesMveStrategy:
         )
 
 
+WHOLE = ("run", "word")
+"""Of ``map_counts``: what the vectors do here."""
 VECTOR_TERMS = ("vector_column", "vector_tap", "vector_run", "vector", "single")
 
 

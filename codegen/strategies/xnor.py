@@ -111,7 +111,7 @@ class XnorStrategy:
             ),
             *("gathered_row", "gathered", "appended", "flushed"),
             *("lanes", "two", "nine", "pairs", "pairs_nine"),
-            *(f"{loop}{part}" for loop in ("few", "run") for part in ("", "_nine", "_three", "_one", "_two")),
+            *("few", "few_three", "few_one", "few_two", "run", "run_nine", "run_three", "run_one", "run_two"),
             *("border", "border_lanes", "sum"),
         )
         assert counts.keys() <= {*names}
@@ -241,9 +241,9 @@ def _filter_counts(step: Step, program: Program) -> dict[str, int]:
 def _loop_counts(loop: str, runs: int, words: int) -> dict[str, int]:
     """Groups of words of a loop that takes nine, three and what is left; ``few`` takes no nine."""
     nines, rest = divmod(words, 9) if loop == "run" else (0, words)
-    return {
+    nine = {f"{loop}_nine": runs * nines} if loop == "run" else {}
+    return nine | {
         loop: runs,
-        f"{loop}_nine": runs * nines,
         f"{loop}_three": runs * (rest // 3),
         f"{loop}_one": runs * (rest % 3 == 1),
         f"{loop}_two": runs * (rest % 3 == 2),

@@ -82,15 +82,15 @@ class XnorGeneralStrategy:
         with zero padding included: ``group``: runs gathered, ``gathered_row``, ``pixel``, ``piece``: words they are
         read from, ``flushed``: words written. ``lanes``: calls for up to 32 filters; ``filter``, ``kept_filter``:
         filters of the loops for one copy, with removed taps; ``sum``: filters counted copy by copy; ``differing``,
-        ``kept``, ``set``: counts, and by their groups of words ``plain_nine`` and so on, ``kept_nine`` and so on with
-        removed taps; ``plain_mixed``: counts of nine words and fewer."""
+        ``kept``, ``set``: counts. The groups of words of these loops: ``filter_nine`` and so on, ``differing_nine``,
+        and with removed taps ``kept_nine``; ``filter_mixed``, ``differing_mixed``: counts of nine words and fewer."""
         conv = _as_conv2d(step, program)
         walk, counts = visits(conv, program), _count_calls(conv, program)
         second = walk.border if _patches(conv) == 2 else 0
         copies, words, channels = walk.total + second, filter_words(conv), conv.weights.shape[3]
         gathers, rows = copies * conv.groups, conv.window.height
         pieces = sum(-(-(first % 32 + channels) // 32) for first in range(0, conv.groups * channels, channels))
-        plain, kept = counts["filter"] + counts["differing"], counts["kept_filter"] + counts["kept"] + counts["set"]
+        kept = counts["kept_filter"] + counts["kept"] + counts["set"]
         has_limits = not isinstance(conv.epilogue, Scale)
         flipped = walk.outputs * -(-len(conv.weights) // 32) if flips_last(conv) else 0
         return (
@@ -105,9 +105,9 @@ class XnorGeneralStrategy:
             CostTerm.always("flushed", gathers * words),
             CostTerm.always("lanes", walk.total * _lane_calls(conv) if has_limits else 0),
             *(CostTerm.always(name, count) for name, count in counts.items()),
-            CostTerm.always("plain_mixed", plain * (words > 9 and words % 9 > 0)),
-            *_word_terms("plain", plain, words),
-            *_word_terms("kept", kept, words),
+            *_word_terms("filter", counts["filter"], words),
+            *_word_terms("differing", counts["differing"], words),
+            *_word_terms("kept", kept, words)[1:],
         )
 
     def tables(self, step: Step, program: Program, target: Target) -> tuple[Table, ...]:  # noqa: ARG002
@@ -195,6 +195,7 @@ def _lane_calls(step: BinaryConv2dStep) -> int:
 def _word_terms(name: str, counts: int, words: int) -> tuple[CostTerm, ...]:
     nines, rest = divmod(words, 9)
     return (
+        CostTerm.always(f"{name}_mixed", counts * (nines > 0 and rest > 0)),
         CostTerm.always(f"{name}_nine", counts * nines),
         CostTerm.always(f"{name}_three", counts * (rest // 3)),
         CostTerm.always(f"{name}_one", counts * (rest % 3 == 1)),

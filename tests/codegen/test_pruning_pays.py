@@ -51,7 +51,7 @@ def cycles_of_rows(program: Program) -> int:
     return cost.cycles
 
 
-@pytest.mark.parametrize(("filters", "wider"), [(20, 32), (50, 64)])
+@pytest.mark.parametrize(("filters", "wider"), [(24, 32), (50, 64)])
 def test_filters_that_share_their_last_word_do_not_pay(filters: int, wider: int) -> None:
     program = with_filters(filters)
     plan = plan_of(program)

@@ -97,7 +97,8 @@ def best_way(
     keep_all = bool(limits) or objective[-1] is not Measure.RAM
     # A label stands for the ways to a layout with the same code: what comes next costs them the same.
     front: dict[tuple[Layout, Code], list[_Label]] = {(start, NO_CODE): [_Label((0, 0, 0), NO_CODE, 0, None)]}
-    for stage in stages:
+    bounds = _bounds(stages, start, objective[0], limits, sizes)
+    for number, stage in enumerate(stages, 1):
         reached: dict[tuple[Layout, Code], list[_Label]] = {}
         for (layout, _), labels in front.items():
             for choice, option in enumerate(stage.options):
@@ -105,7 +106,9 @@ def best_way(
                     continue
                 for label in labels:
                     extended = _extend(label, stage, layout, choice, sizes)
-                    if _is_within(extended.totals, limits):
+                    if _is_within(extended.totals, limits) and not any(
+                        bound.excludes(extended.totals, number, option.writes) for bound in bounds
+                    ):
                         reached.setdefault((option.writes, extended.code), []).append(extended)
         front = _reduced(reached, objective, sizes, keep_all=keep_all)
     ends = [label for labels in front.values() for label in labels]
@@ -136,6 +139,87 @@ def _extend(label: _Label, stage: Stage, layout: Layout, choice: int, sizes: Map
         code |= stage.transpose_code
     flash += option.flash_bytes + sum(sizes.get(unit, 0) for unit in code - label.code)
     return _Label((cycles, flash, max(ram, alive)), code | label.code, choice, label)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """``weights`` of cycles and flash, the least weighted sum from a stage and layout to the end without any code, and
+    what it may be in all: for a way that keeps the limit and is no worse than one that is known."""
+
+    weights: tuple[int, int]
+    behind: Sequence[Mapping[Layout, int]]
+    most: int
+
+    def excludes(self, totals: Totals, stage: int, layout: Layout) -> bool:
+        """Whether a way that has come to ``stage`` with ``totals`` ends above."""
+        cycles, flash = self.weights
+        return cycles * totals[0] + flash * totals[1] + self.behind[stage].get(layout, 0) > self.most
+
+
+_SHARPEST = 2  # bounds that every label is held against
+
+
+def _bounds(
+    stages: Sequence[Stage], start: Layout, first: Measure, limits: Mapping[Measure, int], sizes: Mapping[str, int]
+) -> list[_Bound]:
+    """Bounds for the least cycles under a limit of flash, or the least flash under one of cycles.
+
+    A multiplier of the limit (Lagrange), as a pair of whole weights, turns both into one sum whose best way is found
+    without trade-offs. The best of those ways that keep all limits says what a better one may sum to. Without code the
+    sums only get smaller, so that nothing is excluded that could be part of the way that is looked for, ties included.
+    Empty where no multiplier leads to a way within the limits.
+    """
+    other = {Measure.CYCLES: Measure.FLASH, Measure.FLASH: Measure.CYCLES}.get(first)
+    if other is None or other not in limits:
+        return []
+    known: int | None = None
+    found: list[tuple[tuple[int, int], Sequence[Mapping[Layout, int]]]] = []
+    for power in range(-16, 17):
+        pair = (1 << max(0, -power), 1 << max(0, power))
+        weights = pair if first is Measure.CYCLES else pair[::-1]
+        behind, label = _least_behind(stages, start, weights, sizes)
+        if label is not None and _is_within(label.totals, limits):
+            known = label.totals[first] if known is None else min(known, label.totals[first])
+        found.append((weights, behind))
+    if known is None:
+        return []
+    best = known
+    bounds = [
+        _Bound(weights, behind, weights[first] * best + weights[other] * limits[other]) for weights, behind in found
+    ]
+    bounds.sort(key=lambda bound: (bound.most - bound.behind[0][start]) / bound.weights[first])
+    return bounds[:_SHARPEST]
+
+
+def _least_behind(
+    stages: Sequence[Stage], start: Layout, weights: tuple[int, int], sizes: Mapping[str, int]
+) -> tuple[Sequence[Mapping[Layout, int]], _Label | None]:
+    """By stage and layout the least weighted sum to the end, without code; and the way from the start that has it."""
+    behind: list[dict[Layout, int]] = [dict.fromkeys(Layout, 0)]
+    choices: list[dict[Layout, int]] = []
+    for stage in reversed(stages):
+        least: dict[Layout, int] = {}
+        chosen: dict[Layout, int] = {}
+        for layout in stage.input_bytes:
+            for choice, option in enumerate(stage.options):
+                if not joins(layout, option.reads):
+                    continue
+                turn = 0 if option.reads is layout else stage.transpose_cycles[option.reads]
+                value = weights[0] * (option.cycles + turn) + weights[1] * option.flash_bytes
+                value += behind[-1].get(option.writes, 0)
+                if layout not in least or value < least[layout]:
+                    least[layout], chosen[layout] = value, choice
+        behind.append(least)
+        choices.append(chosen)
+    behind.reverse()
+    choices.reverse()
+    label, layout = _Label((0, 0, 0), NO_CODE, 0, None), start
+    for stage, chosen in zip(stages, choices, strict=True):
+        if layout not in chosen:
+            return behind, None
+        label = _extend(label, stage, layout, chosen[layout], sizes)
+        layout = stage.options[chosen[layout]].writes
+    return behind, label
 
 
 def _is_within(totals: Totals, limits: Mapping[Measure, int]) -> bool:

@@ -128,6 +128,39 @@ def test_a_long_chain_stays_quick() -> None:
     assert tight.totals[Measure.CYCLES] >= free.totals[Measure.CYCLES]
 
 
+def test_a_flash_limit_with_much_shared_code_stays_quick() -> None:
+    """Ways multiply with the sets of code that they bring: minutes, if bounds did not keep them few."""
+    rng = np.random.default_rng(1)
+    sizes = {f"kernel{index}": int(rng.integers(200, 6000)) for index in range(14)}
+    codes = [frozenset(rng.choice(list(sizes), int(rng.integers(1, 5)), replace=False).tolist()) for _ in range(11)]
+    stages: list[Stage] = []
+    for index in range(12):
+        reads = (Layout.HWC_BYTES,) * 2 if index == 0 else BIT_LAYOUTS
+        options = tuple(
+            Option(
+                reads=reads[kind % 2],
+                writes=BIT_LAYOUTS[kind % 2],
+                cycles=int(rng.integers(1000, 90000)),
+                flash_bytes=int(rng.integers(500, 9000)),
+                ram_bytes=int(rng.integers(200, 5000)),
+                code=codes[kind],
+            )
+            for kind in range(11)
+        )
+        stages.append(Stage(options, dict.fromkeys(reads, 500), dict.fromkeys(BIT_LAYOUTS, 900), frozenset({"turn"})))
+    orders = ((Measure.CYCLES, Measure.FLASH), (Measure.FLASH, Measure.CYCLES))
+    fast, small = (best_way(stages, Layout.HWC_BYTES, (*order, Measure.RAM), {}, sizes) for order in orders)
+    assert fast is not None
+    assert small is not None
+    for first, second in orders:
+        limit = (fast.totals[second] + small.totals[second]) // 2
+        way = best_way(stages, Layout.HWC_BYTES, (first, second, Measure.RAM), {second: limit}, sizes)
+        assert way is not None
+        assert way.totals[second] <= limit
+        assert min(fast.totals[first], small.totals[first]) <= way.totals[first]
+        assert way.totals[first] <= max(fast.totals[first], small.totals[first])
+
+
 def test_what_a_transpose_joins() -> None:
     assert joins(Layout.CHANNEL_WORDS, Layout.PIXEL_PLANES)
     assert joins(Layout.HWC_BYTES, Layout.HWC_BYTES)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from picobnn.codegen.program import BinaryConv2dStep
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
-    LIST_END,
     MIN_COUNTER_BITS,
     WINDOW,
     Int64Array,
@@ -121,7 +120,7 @@ def _paired_tables(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> Paired
     order = [index for couple in couples for index in couple.filters]
     return PairedTables(
         filters=np.array(records, np.uint32),
-        lists=np.concatenate([*entries, np.zeros(LIST_END, np.uint8)]),
+        lists=np.concatenate(entries),
         limits=limits[order].reshape(-1).astype(np.uint16),
         longest=int(-(-sizes.max() // GROUP)),
         groups=int((sizes // GROUP).sum()),

@@ -20,8 +20,6 @@ RUN = 96
 WINDOW = 256
 """Words that a list entry, one byte, tells apart."""
 GROUP = 16
-LIST_END = 4
-"""Readable bytes behind the lists: the kernel loads the next four entries early."""
 MIN_COUNTER_BITS, MAX_COUNTER_BITS = 7, 12
 MAX_WORDS = 4096
 MAX_GROUPS = 255
@@ -154,7 +152,6 @@ def _filter_tables(step: BinaryConv2dStep, shape: Shape, flips: bytes) -> Filter
         head = (groups - 1 & 0xFF) << 24 | (groups & 0xFF) << 16 | 4 * found.advance
         records += [head, (found.begin & 0xFFFF) << 16 | has_rest << 15 | int(limits[index, 0])]
         lists.append(found.entries)
-    lists.append(np.zeros(LIST_END, np.uint8))
     return FilterTables(np.array(records, np.uint32), np.concatenate(lists), limits.reshape(-1).astype(np.uint16), most)
 
 

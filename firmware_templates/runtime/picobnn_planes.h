@@ -107,7 +107,7 @@ typedef struct {
     uint32_t words; /* of a block, a multiple of 16 */
     picobnn_planes_core *core;
     const uint32_t *filters;       /* count x 2 */
-    const uint8_t *lists;          /* 4 readable bytes follow */
+    const uint8_t *lists;          /* 8 or 16 bytes per group */
     const uint16_t *limits;        /* count x classes, or null */
     const uint8_t *row_classes;    /* map_height, each a multiple of the classes of columns */
     const uint8_t *column_classes; /* map_width */

@@ -21,6 +21,13 @@
 #define PICOBNN_SECTION(name)
 #endif
 
+/* The same with the alignment that kernels ask of their tables, whatever the element and -O. */
+#if defined(__GNUC__)
+#define PICOBNN_TABLE(name) PICOBNN_SECTION(name) __attribute__((aligned(4)))
+#else
+#define PICOBNN_TABLE(name) PICOBNN_SECTION(name)
+#endif
+
 /* Marks an inner loop. Its section .text.picobnn_hot.* is code like any other until a linker script
  * puts it into RAM: where flash has wait states, these loops are what gains. */
 #define PICOBNN_HOT(name) PICOBNN_SECTION(".text.picobnn_hot." #name)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything emitted compiles without a warning, on the host and for the cores, at every optimization."""
+"""Everything emitted compiles without a warning, on the host and for the cores, at every optimization; what comes out
+is small, aligned and in need of no library."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from picobnn.codegen.emit import GoldenVector, render_model, write_sources
 from picobnn.codegen.select import make_plan
@@ -82,6 +84,21 @@ def test_kernels_need_no_library(folder: Path, tmp_path: Path, core: str, optimi
     subprocess.run([CROSS, *flags, *names, "-o", str(out)], cwd=folder, check=True)
     undefined = subprocess.run(["arm-none-eabi-nm", "-u", str(out)], capture_output=True, text=True, check=True)
     assert not undefined.stdout.split()
+
+
+@needs_cross
+@pytest.mark.parametrize("optimization", ["-Os", "-O2"])
+def test_tables_are_aligned_to_words(folder: Path, tmp_path: Path, optimization: str) -> None:
+    """As the kernels ask, of tables of half-words too; left to itself the compiler does so above -Os only."""
+    out, found = tmp_path / "weights.o", 0
+    for path in sorted(folder.glob("*_weights.c")):
+        flags = (*find_core("m4").compiler_flags, *STRICT, optimization)
+        subprocess.run([CROSS, *flags, "-c", str(path), "-o", str(out)], check=True)
+        with out.open("rb") as file:
+            tables = [part for part in ELFFile(file).iter_sections() if part.name.startswith(".rodata.")]
+        found += len(tables)
+        assert all(table["sh_addralign"] >= 4 for table in tables), path.name
+    assert found
 
 
 @needs_cross

@@ -15,22 +15,22 @@
 #include "picobnn_runtime.h"
 
 /* conv0: weights, 5 filters of 1 words */
-const uint32_t model_conv0_weights[5] PICOBNN_SECTION(".rodata.model.conv0_weights") = {
+const uint32_t model_conv0_weights[5] PICOBNN_TABLE(".rodata.model.conv0_weights") = {
     0x000000B4u, 0x000000D0u, 0x00000141u, 0x00000105u, 0x00000016u,
 };
 
 /* conv0: thresholds, -300 to -280 */
-const int32_t model_conv0_thresholds[5] PICOBNN_SECTION(".rodata.model.conv0_thresholds") = {
+const int32_t model_conv0_thresholds[5] PICOBNN_TABLE(".rodata.model.conv0_thresholds") = {
     -300, -295, -290, -285, -280,
 };
 
 /* conv0: flips, 5 bits */
-const uint32_t model_conv0_flips[1] PICOBNN_SECTION(".rodata.model.conv0_flips") = {
+const uint32_t model_conv0_flips[1] PICOBNN_TABLE(".rodata.model.conv0_flips") = {
     0x00000014u,
 };
 
 /* conv1: weights, 33 filters of 2 words */
-const uint32_t model_conv1_weights[66] PICOBNN_SECTION(".rodata.model.conv1_weights") = {
+const uint32_t model_conv1_weights[66] PICOBNN_TABLE(".rodata.model.conv1_weights") = {
     0x2D05A0B4u, 0x00000168u, 0x1682D05Au, 0x000000B4u, 0x0B41682Du, 0x0000105Au, 0x05A0B416u,
     0x0000082Du, 0x82D05A0Bu, 0x00001416u, 0x41682D05u, 0x00001A0Bu, 0xA0B41682u, 0x00000D05u,
     0xD05A0B41u, 0x00001682u, 0x682D05A0u, 0x00000B41u, 0xB41682D0u, 0x000005A0u, 0x5A0B4168u,
@@ -44,12 +44,12 @@ const uint32_t model_conv1_weights[66] PICOBNN_SECTION(".rodata.model.conv1_weig
 };
 
 /* conv1: limits, 26 to 66 */
-const uint16_t model_conv1_limits[33] PICOBNN_SECTION(".rodata.model.conv1_limits") = {
+const uint16_t model_conv1_limits[33] PICOBNN_TABLE(".rodata.model.conv1_limits") = {
     66, 61, 56, 51, 46, 41, 36, 31, 26, 62, 57, 52, 47, 42, 37, 32, 27, 63, 58, 53, 48, 43, 38,
     33, 28, 64, 59, 54, 49, 44, 39, 34, 29,
 };
 
 /* conv1: flips, 33 bits */
-const uint32_t model_conv1_flips[2] PICOBNN_SECTION(".rodata.model.conv1_flips") = {
+const uint32_t model_conv1_flips[2] PICOBNN_TABLE(".rodata.model.conv1_flips") = {
     0x2D05A0B4u, 0x00000000u,
 };

@@ -14,16 +14,16 @@
 #include "picobnn_runtime.h"
 
 /* conv0: weights, 5 filters of 1 words */
-const uint32_t model_conv0_weights[5] PICOBNN_SECTION(".rodata.model.conv0_weights") = {
+const uint32_t model_conv0_weights[5] PICOBNN_TABLE(".rodata.model.conv0_weights") = {
     0x000000B4u, 0x000000D0u, 0x00000141u, 0x00000105u, 0x00000016u,
 };
 
 /* conv0: thresholds, -300 to -280 */
-const int32_t model_conv0_thresholds[5] PICOBNN_SECTION(".rodata.model.conv0_thresholds") = {
+const int32_t model_conv0_thresholds[5] PICOBNN_TABLE(".rodata.model.conv0_thresholds") = {
     -300, -295, -290, -285, -280,
 };
 
 /* conv0: flips, 5 bits */
-const uint32_t model_conv0_flips[1] PICOBNN_SECTION(".rodata.model.conv0_flips") = {
+const uint32_t model_conv0_flips[1] PICOBNN_TABLE(".rodata.model.conv0_flips") = {
     0x00000014u,
 };

@@ -15,31 +15,31 @@
 #include "picobnn_runtime.h"
 
 /* conv0: weights, 5 filters of 1 words */
-const uint32_t model_conv0_weights[5] PICOBNN_SECTION(".rodata.model.conv0_weights") = {
+const uint32_t model_conv0_weights[5] PICOBNN_TABLE(".rodata.model.conv0_weights") = {
     0x000000B4u, 0x000000D0u, 0x00000141u, 0x00000105u, 0x00000016u,
 };
 
 /* conv0: thresholds, -300 to -280 */
-const int32_t model_conv0_thresholds[5] PICOBNN_SECTION(".rodata.model.conv0_thresholds") = {
+const int32_t model_conv0_thresholds[5] PICOBNN_TABLE(".rodata.model.conv0_thresholds") = {
     -300, -295, -290, -285, -280,
 };
 
 /* conv0: flips, 5 bits */
-const uint32_t model_conv0_flips[1] PICOBNN_SECTION(".rodata.model.conv0_flips") = {
+const uint32_t model_conv0_flips[1] PICOBNN_TABLE(".rodata.model.conv0_flips") = {
     0x00000014u,
 };
 
 /* dense1: weights, 3 filters of 2 words */
-const uint32_t model_dense1_weights[6] PICOBNN_SECTION(".rodata.model.dense1_weights") = {
+const uint32_t model_dense1_weights[6] PICOBNN_TABLE(".rodata.model.dense1_weights") = {
     0x2D05A0B4u, 0x00000168u, 0x1682D05Au, 0x000000B4u, 0x0B41682Du, 0x0000105Au,
 };
 
 /* dense1: multipliers, 17001 to 17027 */
-const int32_t model_dense1_multipliers[3] PICOBNN_SECTION(".rodata.model.dense1_multipliers") = {
+const int32_t model_dense1_multipliers[3] PICOBNN_TABLE(".rodata.model.dense1_multipliers") = {
     17001, 17014, 17027,
 };
 
 /* dense1: biases, -4000 to -2000 */
-const int32_t model_dense1_biases[3] PICOBNN_SECTION(".rodata.model.dense1_biases") = {
+const int32_t model_dense1_biases[3] PICOBNN_TABLE(".rodata.model.dense1_biases") = {
     -4000, -3000, -2000,
 };

@@ -29,8 +29,8 @@
  * padding bits 0. Contract: all pointers are 4-byte aligned; input, output and scratch do not
  * overlap; output is written in full, padding bits as 0. Reentrant.
  * Cycles at half set bits, modelled, per 32 multiply-accumulates, Cortex-M4 and M0+: 3x3 32-32 on
- * 16x16 6.3 and 8.5, 3x3 128-128 on 8x8 3.7 and 4.8, dense 1024-256 4.4 and 5.8, 1x1 64-128 on
- * 16x16 8.3 and 9.9.
+ * 16x16 6.4 and 8.5, 3x3 128-128 on 8x8 3.7 and 4.8, dense 1024-256 4.4 and 5.8, 1x1 64-128 on
+ * 16x16 7.9 and 9.7.
  */
 #ifndef PICOBNN_ROWS_H
 #define PICOBNN_ROWS_H

@@ -18,7 +18,7 @@
  * padding bits 0. Contract: all pointers are 4-byte aligned; input, output and scratch do not
  * overlap; output is written in full, padding bits as 0. Reentrant. Cycles do not depend on the
  * input. Modelled, per 32 multiply-accumulates of a 3x3 of 64 channels on 16x16 with padding -1:
- * Cortex-M4 10.2, M33 9.7, M0+ 13.3.
+ * Cortex-M4 10.1, M33 9.6, M0+ 13.1.
  */
 #ifndef PICOBNN_SLICE_H
 #define PICOBNN_SLICE_H

@@ -2,7 +2,7 @@
 """Sizes, weight rows, border positions and starts of the counters of strategy ``rows``. Used by ``rows.py`` and
 ``rows_mve.py``.
 
-Invariant: starts are those of ``picobnn_rows.h``, of any two weight values those of ``picobnn_rows_general.h``.
+Invariant: starts are those of ``picobnn_rows.h``, of any two weight values included.
 """
 
 from __future__ import annotations

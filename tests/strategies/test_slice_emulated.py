@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -18,17 +16,15 @@ from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import Program
 from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.strategies import find_strategy
-from picobnn.codegen.targets import find_core, load_board
+from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import Shape
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
 from tests.support.counted import run_counted
-from tests.support.firmware import build_project, needs_compiler, needs_emulator
+from tests.support.firmware import build_project, needs_emulator
 from tests.support.slice_layers import CONVOLUTIONS, NARROW, chain, chain_images, forced_slice, random_chain
 
-RUNTIME = Path(__file__).parents[2] / "firmware_templates" / "runtime"
 BOARDS = (
     pytest.param("mps2-an386", id="m4"),
     pytest.param("mps2-an385", id="m3", marks=pytest.mark.slow),
@@ -83,20 +79,3 @@ def test_instructions_do_not_depend_on_the_input(board_id: str, tmp_path: Path) 
     plan = make_plan(program, board.target, forced=forced_slice(program))
     _, runs = run_counted(plan, board, chain_images(program, 5), tmp_path)
     assert all(run[1:] == runs[0][1:] for run in runs)
-
-
-@needs_compiler
-@pytest.mark.parametrize("core", ["m0", "m0plus"])
-def test_v6m_code_has_no_wide_instructions_but_calls(core: str, tmp_path: Path) -> None:
-    flags = [*find_core(core).compiler_flags, "-O2", "-std=c99", "-ffreestanding", "-I", str(RUNTIME)]
-    for name in find_strategy("slice").runtime_files(find_core(core)):
-        if name.endswith(".h"):
-            continue
-        target = tmp_path / f"{name}.o"
-        subprocess.run(["arm-none-eabi-gcc", *flags, "-c", str(RUNTIME / name), "-o", str(target)], check=True)
-        listing = subprocess.run(
-            ["arm-none-eabi-objdump", "-d", "--no-addresses", str(target)], check=True, capture_output=True, text=True
-        ).stdout
-        wide = re.findall(r"^\s+[0-9a-f]{4} [0-9a-f]{4}\s+(\S+)", listing, re.MULTILINE)
-        assert {*wide} <= {"bl", "msr", "mrs", "dmb", "dsb", "isb"}, name
-        assert ("v7m" in name) == (re.search(r"^\s+[0-9a-f]{4}", listing, re.MULTILINE) is None)

@@ -8,7 +8,6 @@ that a strategy runs are listed here, not asked of it.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -22,99 +21,16 @@ from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.project import project_facts
 from picobnn.codegen.strategies import STRATEGIES
-from picobnn.codegen.targets import InstructionSet, Target, find_core, load_board
-from picobnn.codegen.vocabulary import PLUS_MINUS_ONE, PoolStage, WeightDomain
+from picobnn.codegen.targets import find_core, load_board
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
-from tests.support.fans import FIELDS, Fan, Kind, LayerClass, Padding, draw_fans, fan_images, run_fan
+from tests.support.fans import Fan, draw_fans, fan_images, run_fan
 from tests.support.firmware import build_project, needs_emulator
+from tests.support.layer_classes import CLASSES, FIELDS, LayerClass, all_classes
 
 M4 = find_core("m4")
 PER_FAN = 25
-
-
-def conv_classes(strategy: str, kind: Kind, paddings: Iterable[Padding], strides: Iterable[int]) -> list[LayerClass]:
-    return [
-        LayerClass(strategy, kind, padding, stride, pool, has_tail)
-        for padding, stride, pool, has_tail in itertools.product(paddings, strides, (None, *PoolStage), (False, True))
-    ]
-
-
-def with_sums(classes: Iterable[LayerClass]) -> list[LayerClass]:
-    """Sums have no pool in front of them."""
-    return [dataclasses.replace(each, has_sums=True) for each in classes if each.pool is None]
-
-
-def dense_classes(strategy: str) -> list[LayerClass]:
-    return [LayerClass(strategy, Kind.DENSE, has_tail=has_tail) for has_tail in (False, True)]
-
-
-ON_BYTES, ON_BITS = (Padding.NONE, Padding.ZERO), tuple(Padding)
-DIRECT = conv_classes("direct", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3))
-XNOR = conv_classes("xnor", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("xnor")
-SIGNS = conv_classes("rows", Kind.CONV, ON_BITS, (1, 2, 3)) + dense_classes("rows")
-ROWS = SIGNS + [dataclasses.replace(each, domain=WeightDomain(3, -1)) for each in SIGNS]
-GENERAL = [dataclasses.replace(each, strategy="xnor_general") for each in XNOR]
-ZERO_AND_ONE, ONE_AND_THREE, MINUS_THREE_AND_FIVE = WeightDomain(0, 0), WeightDomain(1, 1), WeightDomain(3, -3)
-WITH_DOMAIN = (ZERO_AND_ONE, ONE_AND_THREE, MINUS_THREE_AND_FIVE)
-
-
-def grammar(strategy: str, *, dense: bool, ternary: Iterable[WeightDomain], groups: bool = False) -> list[LayerClass]:
-    """Classes of general weights: every domain of two values, removed taps in the domains ``ternary``, and groups of
-    both. With every padding, but few of the other forms."""
-    forms = [(domain, False) for domain in WITH_DOMAIN] + [(domain, True) for domain in ternary]
-    layers = [LayerClass(strategy, Kind.CONV, padding, has_tail=True) for padding in ON_BITS]
-    layers.append(LayerClass(strategy, Kind.CONV, Padding.ZERO, 2, PoolStage.ACC))
-    layers += dense_classes(strategy) if dense else []
-    found = [dataclasses.replace(each, domain=domain, is_ternary=kept) for each in layers for domain, kept in forms]
-    grouped = [each for each in found if each.kind is Kind.CONV] if groups else []
-    plain = [dataclasses.replace(each, is_grouped=True) for each in layers if each.kind is Kind.CONV] if groups else []
-    return found + plain + [dataclasses.replace(each, is_grouped=True) for each in grouped]
-
-
-GENERAL_WEIGHTS = grammar(
-    "xnor_general", dense=True, ternary=(PLUS_MINUS_ONE, ZERO_AND_ONE, MINUS_THREE_AND_FIVE), groups=True
-)
-CLASSES = {
-    "direct": DIRECT + with_sums(DIRECT),
-    "subset": conv_classes("subset", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3)),
-    "xnor": XNOR + with_sums(XNOR),
-    "xnor_general": GENERAL + with_sums(GENERAL) + GENERAL_WEIGHTS + with_sums(GENERAL_WEIGHTS),
-    "rows": ROWS + grammar("rows", dense=True, ternary=()),
-    "rows_mve": [
-        dataclasses.replace(each, strategy="rows_mve") for each in ROWS + grammar("rows", dense=True, ternary=())
-    ],
-    "planes": conv_classes("planes", Kind.CONV, ON_BITS, (1, 2)),
-    "slice": conv_classes("slice", Kind.DEPTHWISE, ON_BITS, (1, 2, 3)),
-    "planes_paired": conv_classes("planes_paired", Kind.CONV, ON_BITS, (1, 2)),
-    "planes_packed": conv_classes("planes_packed", Kind.CONV, ON_BITS, (1, 2))
-    + grammar("planes_packed", dense=False, ternary=(ZERO_AND_ONE,)),
-    "planes_sparse": conv_classes("planes_sparse", Kind.CONV, ON_BITS, (1, 2))
-    + grammar("planes_sparse", dense=False, ternary=(PLUS_MINUS_ONE, ZERO_AND_ONE)),
-    "planes_coded": conv_classes("planes_coded", Kind.CONV, ON_BITS, (1, 2))
-    + grammar("planes_coded", dense=False, ternary=(PLUS_MINUS_ONE, ZERO_AND_ONE)),
-    "planes_mve": conv_classes("planes_mve", Kind.CONV, ON_BITS, (1, 2)),
-}
-NEEDS = {
-    "planes": (InstructionSet.V7M, InstructionSet.MVE),
-    "planes_paired": (InstructionSet.V7M, InstructionSet.MVE),
-    "planes_packed": (InstructionSet.V7M, InstructionSet.MVE),
-    "planes_sparse": (InstructionSet.V7M, InstructionSet.MVE),
-    "planes_coded": (InstructionSet.V7M, InstructionSet.MVE),
-    "planes_mve": (InstructionSet.MVE,),
-    "rows_mve": (InstructionSet.MVE,),
-}
-"""Instruction sets of the strategies that do not run on all."""
-
-
-def all_classes(target: Target) -> list[LayerClass]:
-    return [
-        each
-        for name, classes in CLASSES.items()
-        if target.isa in NEEDS.get(name, tuple(InstructionSet))
-        for each in classes
-    ]
 
 
 def assert_host_equals(fans: list[Fan], images: int, sanitize: str | None = None) -> None:

@@ -27,9 +27,9 @@ from picobnn.codegen.strategies import STRATEGIES, find_strategy, table_bytes
 from picobnn.codegen.targets import Target, find_core
 from picobnn.codegen.vocabulary import Shape
 from picobnn.map_file import LinkMap, ModelMemory, model_memory, read_map
-from tests.strategies.test_exactness import all_classes
 from tests.support.fans import make_fan
 from tests.support.firmware import build_project, needs_compiler
+from tests.support.layer_classes import all_classes
 
 PREFIX = "m"
 PER_STRATEGY = 2

@@ -17,8 +17,9 @@ from picobnn.codegen.program import Program
 from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import PadMode, PoolStage, Shape
 from tests.support.counted import run_counted
-from tests.support.fans import Kind, LayerClass, Padding, fan_images, make_fan, plan_fan, run_fan
+from tests.support.fans import fan_images, make_fan, plan_fan, run_fan
 from tests.support.firmware import needs_emulator
+from tests.support.layer_classes import Kind, LayerClass, Padding
 from tests.support.lists_layers import DOMAINS, TERNARY, accepts, with_values
 
 SLOW = pytest.mark.slow

@@ -8,8 +8,7 @@ because nobody reads what its layers write: outputs and scratch of all layers li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from enum import Enum
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +18,17 @@ from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv
 from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import Target
 from picobnn.codegen.vocabulary import (
-    PLUS_MINUS_ONE,
     BitArray,
     ElementKind,
     PadMode,
     Pool,
-    PoolStage,
     Scale,
     Shape,
     Threshold,
-    WeightDomain,
     Window,
 )
 from picobnn.sim.reference import StepOutput, run_step
+from tests.support.layer_classes import FIELDS, Kind, LayerClass, Padding, class_of
 from tests.support.planes_layers import input_layer, threshold, weights_of
 
 ZERO_POINT = 77
@@ -41,43 +38,6 @@ FILLS_A_VECTOR = 128
 
 TRIES = 50
 POOLS = (Window(2, 2, 2, 2), Window(2, 2, 2, 2), Window(3, 3, 2, 2, 1, 1, 1, 1), Window(2, 1, 1, 3))
-
-
-class Kind(Enum):
-    """What a layer reads and does."""
-
-    INPUT_CONV = "input convolution"
-    CONV = "convolution"
-    DEPTHWISE = "depthwise convolution"
-    DENSE = "dense"
-
-
-class Padding(Enum):
-    """Of a convolution's window. An input layer pads with the zero point, which is ``ZERO``."""
-
-    NONE = "no padding"
-    MINUS_ONE = "padding -1"
-    ZERO = "padding 0"
-
-
-@dataclass(frozen=True, slots=True)
-class LayerClass:
-    """``stride`` is the larger of both. ``has_tail``: some count that goes into words is no multiple of 32.
-    ``is_ternary``: some taps are removed. ``is_grouped``: more than one group, but not depthwise."""
-
-    strategy: str
-    kind: Kind
-    padding: Padding = Padding.NONE
-    stride: int = 1
-    pool: PoolStage | None = None
-    has_tail: bool = False
-    has_sums: bool = False
-    domain: WeightDomain = PLUS_MINUS_ONE
-    is_ternary: bool = False
-    is_grouped: bool = False
-
-
-FIELDS = tuple(field.name for field in fields(LayerClass) if field.name != "strategy")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,38 +68,6 @@ def make_fan(rng: np.random.Generator, shape: Shape, wanted: Sequence[LayerClass
             classes.append(each)
     program = Program("fan", ZERO_POINT, tuple(tensors), tuple(steps))
     return Fan(plan_fan(program, names, target), tuple(classes))
-
-
-def class_of(program: Program, wanted: LayerClass) -> LayerClass:
-    """The class that the last step really has, run by the strategy that is wanted for it."""
-    step = program.steps[-1]
-    has_sums = isinstance(step.epilogue, Scale)
-    if isinstance(step, BinaryDenseStep):
-        has_tail = step.weights[0].size % 32 != 0 or len(step.weights) % 32 != 0
-        removed = step.kept is not None
-        return LayerClass(wanted.strategy, Kind.DENSE, Padding.NONE, 1, None, has_tail, has_sums, step.domain, removed)
-    shape, window = program.tensors[step.input].shape, step.window
-    rows, columns = window.output_size(shape.height, shape.width)
-    counts = [len(step.weights), rows * columns]
-    kind, mode, domain, is_ternary, is_grouped = Kind.INPUT_CONV, Padding.ZERO, PLUS_MINUS_ONE, False, False
-    if isinstance(step, BinaryConv2dStep):
-        counts.append(shape.channels)
-        domain, is_ternary = step.domain, step.kept is not None
-        is_depthwise = len(step.weights) == step.groups == shape.channels and wanted.kind is Kind.DEPTHWISE
-        kind, mode = Kind.DEPTHWISE if is_depthwise else Kind.CONV, Padding[step.pad_mode.name]
-        is_grouped = step.groups > 1 and not is_depthwise
-    return LayerClass(
-        wanted.strategy,
-        kind,
-        mode if window.has_padding else Padding.NONE,
-        max(window.stride_y, window.stride_x),
-        None if step.pool is None else step.pool.stage,
-        any(count % 32 for count in counts),
-        has_sums,
-        domain,
-        is_ternary,
-        is_grouped,
-    )
 
 
 def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int) -> tuple[Step, Shape] | None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the manifest says of cycles holds: kernels that are ``input_independent`` take the same modelled cycles for
-every input, and the worst input of ``rows`` lies within 5 percent of ``worst_cycles``, which is an estimate.
+every input; what those take at most that do depend on it is in ``test_rows_bound.py``.
 
 Inputs of a layer are set pixel by pixel: the first layer gives a pixel of value v the first v channels.
 """
@@ -14,19 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from picobnn.codegen.cost import step_cost
-from picobnn.codegen.program import BinaryDenseStep, InputConv2dStep, Program, Tensor
-from picobnn.codegen.strategies import STRATEGIES, find_strategy
-from picobnn.codegen.strategies._rows_costs import flip_above, walk_of
+from picobnn.codegen.program import InputConv2dStep, Program
+from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.targets import InstructionSet, Target, find_core, load_board
-from picobnn.codegen.targets.costs import load_costs
-from picobnn.codegen.vocabulary import ElementKind, PadMode, Shape, Threshold, Window
-from tests.strategies.test_exactness import NEEDS, all_classes
-from tests.support.counted import run_counted
-from tests.support.fans import ZERO_POINT, Fan, make_fan, plan_fan
+from picobnn.codegen.vocabulary import Shape, Threshold, Window
+from tests.support.fans import Fan, make_fan
 from tests.support.firmware import needs_emulator
-from tests.support.planes_layers import input_layer, layer, threshold
-from tests.support.small_programs import SAME_3X3
+from tests.support.layer_classes import NEEDS, all_classes
+from tests.support.modelled import modelled
 
 SHAPE = Shape(8, 8, 64)
 CONTROL = "rows"
@@ -72,14 +67,6 @@ def adversarial(program: Program) -> list[npt.NDArray[np.uint8]]:
     return [*(image_of(program, each) for each in maps), noise.astype(np.uint8)]
 
 
-def modelled(fan: Fan, board_id: str, core: str, images: list[npt.NDArray[np.uint8]], folder: Path) -> list[list[int]]:
-    """Cycles per image and step."""
-    board = dataclasses.replace(load_board(board_id), target=find_core(core))
-    _, runs = run_counted(fan.plan, board, images, folder)
-    assert all(cost.cycles is not None for run in runs for cost in run)
-    return [[cost.cycles or 0 for cost in run] for run in runs]
-
-
 def independent_names(target: Target) -> set[str]:
     """Of the registry; which strategies the core does not run is listed, not asked of them."""
     return {
@@ -109,70 +96,8 @@ def test_input_independent_kernels_take_the_same_cycles_for_every_input(
     fan = graded(varied_fan(target), every_second_first=True)
     names = [planned.strategy for planned in fan.plan.steps]
     assert set(names) == {*independent_names(target), CONTROL}
-    runs = modelled(fan, board_id, core, adversarial(fan.plan.program), tmp_path)
+    board = dataclasses.replace(load_board(board_id), target=target)
+    runs = modelled(fan, board, adversarial(fan.plan.program), tmp_path)
     for index, name in enumerate(names):
         cycles = {run[index] for run in runs}
         assert (len(cycles) == 1) == (name != CONTROL), (name, fan.classes[index - 1] if index else None, cycles)
-
-
-def worst_image(program: Program, index: int) -> npt.NDArray[np.uint8]:
-    """As many set bits as still select, where most windows hold them."""
-    shape, step = program.tensors[1].shape, program.steps[index]
-    order = np.argsort(-walk_of(step, program).windows.reshape(-1), kind="stable")
-    counts = np.zeros(shape.height * shape.width, np.int64)
-    whole, rest = divmod(flip_above(step, program), shape.channels)
-    counts[order[:whole]] = shape.channels
-    if rest:
-        counts[order[whole]] = rest
-    return image_of(program, counts.reshape(shape.height, shape.width))
-
-
-def rows_fan(target: Target) -> Fan:
-    """3x3 convolutions without padding and with both kinds, and a dense layer."""
-    rng, steps, tensors = np.random.default_rng(5), [], []
-    image = Shape(SHAPE.height, SHAPE.width, 1)
-    for mode, window in (
-        (PadMode.MINUS_ONE, Window(3, 3)),
-        (PadMode.MINUS_ONE, SAME_3X3),
-        (PadMode.ZERO, SAME_3X3),
-    ):
-        made = layer(rng, SHAPE, window, mode, None, 64)
-        assert made is not None
-        steps.append(made[0])
-        tensors.append(made[1])
-    weights = rng.integers(0, 2, (96, SHAPE.height, SHAPE.width, SHAPE.channels)).astype(np.uint8)
-    steps.append(BinaryDenseStep("dense", "dense", 1, 2, weights, threshold(rng, 96, weights[0].size)))
-    tensors.append(Shape(1, 1, 96))
-    named = [
-        dataclasses.replace(step, name=f"layer{index}", input=1, output=index) for index, step in enumerate(steps, 2)
-    ]
-    program = Program(
-        "rows",
-        ZERO_POINT,
-        (
-            Tensor("image", image, ElementKind.UINT8),
-            Tensor("bits", SHAPE, ElementKind.BIT),
-            *(Tensor(f"out{index}", shape, ElementKind.BIT) for index, shape in enumerate(tensors)),
-        ),
-        (input_layer(SHAPE.channels, image), *named),
-    )
-    return Fan(plan_fan(program, ["rows"] * len(named), target), ())
-
-
-@needs_emulator
-@pytest.mark.qemu
-@pytest.mark.parametrize(("core", "board_id"), CORES)
-def test_the_worst_input_of_rows_lies_near_its_estimate(core: str, board_id: str, tmp_path: Path) -> None:
-    target = find_core(core)
-    costs = load_costs(target.core)
-    fan = graded(rows_fan(target))
-    program = fan.plan.program
-    images = [worst_image(program, index) for index in range(1, len(program.steps))]
-    runs = modelled(fan, board_id, core, [*images, *adversarial(program)], tmp_path)
-    for index, step in enumerate(program.steps[1:], start=1):
-        bound = step_cost(find_strategy("rows"), step, program, target, costs)
-        assert bound is not None
-        # On v6-M set bits that fill whole words take 7 % less than the scattered ones that the costs are fitted to.
-        share = 0.92 if isinstance(step, BinaryDenseStep) and target.isa is InstructionSet.V6M else 0.95
-        assert runs[index - 1][index] >= share * bound.worst_cycles, step.name
-        assert max(run[index] for run in runs) <= 1.05 * bound.worst_cycles, step.name

@@ -10,23 +10,26 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model
+from picobnn.codegen.emit import render_model, write_sources
 from picobnn.codegen.plan import Plan
-from picobnn.codegen.project import project_facts
+from picobnn.codegen.project import project_facts, render_project
 from picobnn.codegen.targets import Board
 from picobnn.harness.emulated import flash_emulated
 from picobnn.harness.protocol import LayerRow
 from picobnn.harness.vectors import trace_image
 from picobnn.sim.cycles import LayerCost, build_plugin, layer_costs, plugin_argument, read_counts
-from tests.support.firmware import build_project
+from picobnn.toolchain import build_firmware
 
 
 def run_counted(
     plan: Plan, board: Board, images: Iterable[npt.NDArray[np.uint8]], folder: Path
 ) -> tuple[list[list[LayerRow]], list[list[LayerCost]]]:
-    """The device's trace and the costs of the steps, one list per image. Builds in ``folder``, once."""
+    """The device's trace and the costs of the steps, one list per image. ``board`` may have another core than in its
+    file."""
     program, counts = plan.program, folder / "counts.txt"
-    built = build_project(folder / "fw", board.id, "model", project_facts(plan), render_model(plan, "model"))
+    model = render_model(plan, "model")
+    write_sources((*model, *render_project(board, "model", project_facts(plan), model)), folder / "fw")
+    built = build_firmware(folder / "fw")
     plugin = plugin_argument(build_plugin(folder), counts)
     with flash_emulated(board, built.elf, model_hash=model_hash(program), plugin=plugin) as session:
         traces = [trace_image(session, image.tobytes()) for image in images]

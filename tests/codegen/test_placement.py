@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,20 +11,17 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.emit import render_model, write_sources
 from picobnn.codegen.manifest import build_manifest
-from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.placement import IN_FLASH, Placement, check_ram, placement_of, ram_tables
 from picobnn.codegen.plan import Plan
 from picobnn.codegen.project import project_facts, render_project
 from picobnn.codegen.targets import Board, MemoryRegion, Place, load_board
 from picobnn.errors import ErrorId, PicobnnError
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.map_file import Memory, model_memory, read_map
 from picobnn.sim.reference import run_program
 from picobnn.toolchain import BuiltFirmware, build_firmware
+from tests.support.emulated import assert_traces_equal, trace_images
 from tests.support.firmware import needs_compiler, needs_emulator
 from tests.support.mixtures import mixture
 from tests.support.random_programs import Limits, random_images, random_program
@@ -84,13 +80,8 @@ def test_layers_in_ram_equal_the_reference(board_id: str, tmp_path: Path) -> Non
     program = plan.program
     built = build(tmp_path / "fw", plan, board, IN_RAM)
     images = random_images(np.random.default_rng(1), program, 3)
-    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-        traces = [trace_image(session, image.tobytes()) for image in images]
-    expected = run_program(program, images)
-    layouts = [plan.buffers[step.output].layout for step in program.steps]
-    for index, trace in enumerate(traces):
-        crcs = [zlib.crc32(store_tensor(out[index], layout)) for out, layout in zip(expected, layouts, strict=True)]
-        assert [row.crc for row in trace] == crcs
+    traces = trace_images(plan, board, built, images)
+    assert_traces_equal(plan, traces, run_program(program, images))
 
 
 @needs_compiler

@@ -8,7 +8,6 @@ that a strategy runs are listed here, not asked of it.
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,17 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import store_tensor
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.targets import find_core, load_board
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
+from tests.support.emulated import assert_traces_equal, run_traced
 from tests.support.fans import Fan, draw_fans, fan_images, run_fan
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.firmware import needs_emulator
 from tests.support.layer_classes import CLASSES, FIELDS, LayerClass, all_classes
 
 M4 = find_core("m4")
@@ -98,12 +93,5 @@ def test_two_hundred_layers_equal_the_reference_on_a_core(core: str, board_id: s
     for number, fan in enumerate(fans):
         program = fan.plan.program
         images = fan_images(np.random.default_rng(number), program, 3)
-        folder = tmp_path / str(number)
-        built = build_project(folder, board_id, "model", project_facts(fan.plan), render_model(fan.plan, "model"))
-        with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-            traces = [trace_image(session, image.tobytes()) for image in images]
-        layouts = [buffer.layout for buffer in fan.plan.buffers[1:]]
-        for index, (output, layout) in enumerate(zip(run_fan(program, images), layouts, strict=True)):
-            for image, trace in enumerate(traces):
-                name = fan.classes[index - 1] if index else "the first layer"
-                assert trace[index].crc == zlib.crc32(store_tensor(output[image], layout)), f"fan {number}, {name}"
+        traces = run_traced(fan.plan, board, images, tmp_path / str(number))
+        assert_traces_equal(fan.plan, traces, run_fan(program, images))

@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Plan
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.targets import load_board
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.emulated import assert_traces_equal, run_traced
+from tests.support.firmware import needs_emulator
 from tests.support.mixtures import mixture
 from tests.support.random_programs import Limits, random_images, random_program
 
@@ -44,12 +38,6 @@ def test_the_mixture_with_most_transposes_equals_the_reference(board_id: str, tm
     limits = Limits(max_layers=9, max_side=14)
     plan = max((mixture(random_program(rng, limits), rng, board.target) for _ in range(60)), key=transposes)
     program = plan.program
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     images = random_images(rng, program, 6)
-    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-        traces = [trace_image(session, image.tobytes()) for image in images]
-    expected = run_program(program, images)
-    layouts = [plan.buffers[step.output].layout for step in program.steps]
-    for index, trace in enumerate(traces):
-        crcs = [zlib.crc32(store_tensor(out[index], layout)) for out, layout in zip(expected, layouts, strict=True)]
-        assert [row.crc for row in trace] == crcs, f"image {index} of {[step.strategy for step in plan.steps]}"
+    traces = run_traced(plan, board, images, tmp_path)
+    assert_traces_equal(plan, traces, run_program(program, images))

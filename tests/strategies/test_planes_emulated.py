@@ -4,19 +4,14 @@ modelled cycles whatever the image."""
 
 from __future__ import annotations
 
-import dataclasses
-import zlib
 from pathlib import Path
 
 import pytest
 
-from picobnn.codegen.pack import store_tensor
-from picobnn.codegen.plan import Layout
-from picobnn.codegen.program import Program
 from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import Shape
-from picobnn.sim.reference import run_program
-from tests.support.counted import run_counted
+from tests.support.emulated import assert_traces_equal, run_counted
+from tests.support.fans import run_fan
 from tests.support.firmware import needs_emulator
 from tests.support.planes_layers import images, many_layers, plan_layers
 
@@ -52,16 +47,6 @@ def test_every_class_equals_the_reference(strategy: str, board_id: str, shape: S
     plan = plan_layers(program, board.target, strategy)
     batch = images(program, 5)
     traces, runs = run_counted(plan, board, batch, tmp_path)
-    first = program.steps[0]
-    for index, step in enumerate(program.steps[1:], start=1):
-        alone = Program(
-            "alone",
-            128,
-            (*program.tensors[:2], program.tensors[step.output]),
-            (first, dataclasses.replace(step, output=2)),
-        )
-        for number, output in enumerate(run_program(alone, batch)[-1]):
-            crc = zlib.crc32(store_tensor(output, Layout.PIXEL_PLANES))
-            assert traces[number][index].crc == crc, f"image {number}, {step.weights.shape}, {step.window}, {step.pool}"
+    assert_traces_equal(plan, traces, run_fan(program, batch))
     assert all(run[1:] == runs[0][1:] for run in runs)
     assert all(cost.cycles is not None for cost in runs[0])

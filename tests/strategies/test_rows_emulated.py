@@ -3,23 +3,16 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import store_tensor
-from picobnn.codegen.plan import Layout
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.targets import load_board
 from picobnn.codegen.vocabulary import Shape
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.emulated import assert_traces_equal, run_traced
+from tests.support.firmware import needs_emulator
 from tests.support.rows_layers import CONVOLUTIONS, EXTREMES, Layer, chain, chain_images, forced_rows, in_domains
 
 BOARDS = (
@@ -44,11 +37,6 @@ BOARDS = (
 def test_every_shape_class_equals_the_reference(board_id: str, layers: tuple[Layer, ...], tmp_path: Path) -> None:
     program, board = chain(layers, Shape(9, 10, 37)), load_board(board_id)
     plan = make_plan(program, board.target, forced=forced_rows(program))
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     images = chain_images(program, 6)
-    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-        traces = [trace_image(session, image.tobytes()) for image in images]
-    expected = run_program(program, images)
-    for index, trace in enumerate(traces):
-        crcs = [zlib.crc32(store_tensor(output[index], Layout.CHANNEL_WORDS)) for output in expected]
-        assert [row.crc for row in trace] == crcs, f"image {index}"
+    traces = run_traced(plan, board, images, tmp_path)
+    assert_traces_equal(plan, traces, run_program(program, images))

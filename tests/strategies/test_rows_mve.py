@@ -3,26 +3,20 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import Program
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import CORES, InstructionSet, find_core, load_board
 from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, WeightDomain, Window
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.emulated import assert_traces_equal, run_traced
+from tests.support.firmware import needs_emulator
 from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.rows_layers import ALL_ONES, MINUS, ZERO, Layer, chain, chain_images, in_domains
 from tests.support.small_programs import HALVING_POOL, SAME_3X3, input_conv2d
@@ -95,15 +89,9 @@ def test_the_assembly_equals_the_reference(case: str, tmp_path: Path) -> None:
         programs = [chain(in_domains(LAYERS), Shape(6, 7, 33))]
     for number, program in enumerate(programs):
         plan = make_plan(program, board.target, forced=forced(program))
-        folder = tmp_path / str(number)
-        built = build_project(folder, board.id, "model", project_facts(plan), render_model(plan, "model"))
         images = chain_images(program, 5)
-        with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-            traces = [trace_image(session, image.tobytes()) for image in images]
-        for index, outputs in enumerate(run_program(program, images)):
-            layout = plan.buffers[program.steps[index].output].layout
-            crcs = [zlib.crc32(store_tensor(output, layout)) for output in outputs]
-            assert [trace[index].crc for trace in traces] == crcs, f"{program.steps[index]}"
+        traces = run_traced(plan, board, images, tmp_path / str(number))
+        assert_traces_equal(plan, traces, run_program(program, images))
 
 
 def test_what_it_refuses() -> None:

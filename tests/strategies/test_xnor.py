@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import store_tensor, unpack_words
+from picobnn.codegen.pack import unpack_words
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import find_core, load_board
@@ -29,11 +26,10 @@ from picobnn.codegen.vocabulary import (
     WeightDomain,
     Window,
 )
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.sim.hostc import HostModel, build_library
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.emulated import assert_traces_equal, run_traced
+from tests.support.firmware import needs_emulator
 from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.random_programs import random_images
 from tests.support.small_programs import binary_conv2d, binary_dense, bits, input_conv2d, scale, threshold
@@ -114,14 +110,9 @@ def test_every_loop_on_emulated_boards(board_id: str, tmp_path: Path) -> None:
     """What the compiler makes of each loop for the core: filters of 2, 9, 18, 36 and other words, both paddings."""
     program, board = chain_of_loops(), load_board(board_id)
     plan = make_plan(program, board.target)
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     images = np.random.default_rng(5).integers(0, 256, (3, 5, 4, 8), dtype=np.uint8)
-    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-        traces = [trace_image(session, image.tobytes()) for image in images]
-    for step, output in zip(program.steps, run_program(program, images), strict=True):
-        layout = plan.buffers[step.output].layout
-        expected = [zlib.crc32(store_tensor(values, layout)) for values in output]
-        assert [trace[step.input].crc for trace in traces] == expected, step.name
+    traces = run_traced(plan, board, images, tmp_path)
+    assert_traces_equal(plan, traces, run_program(program, images))
 
 
 def chain_of_loops() -> Program:

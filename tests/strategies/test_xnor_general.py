@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from picobnn.codegen.bnn_file import model_hash
 from picobnn.codegen.emit import render_model
-from picobnn.codegen.pack import store_tensor, unpack_words
+from picobnn.codegen.pack import unpack_words
 from picobnn.codegen.plan import Kernels
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
-from picobnn.codegen.project import project_facts
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.targets import CORES, find_core, load_board
@@ -32,10 +29,9 @@ from picobnn.codegen.vocabulary import (
     WeightDomain,
     Window,
 )
-from picobnn.harness.emulated import flash_emulated
-from picobnn.harness.vectors import trace_image
 from picobnn.sim.reference import run_program
-from tests.support.firmware import build_project, needs_emulator
+from tests.support.emulated import assert_traces_equal, run_traced
+from tests.support.firmware import needs_emulator
 from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.random_programs import GENERAL, random_images, random_program
 from tests.support.small_programs import SAME_3X3, binary_conv2d, binary_dense, bits, input_conv2d, scale, threshold
@@ -154,15 +150,11 @@ def test_a_chain_equals_the_reference_on_emulated_boards(board_id: str, tmp_path
     program, board = chain(), load_board(board_id)
     plan = make_plan(program, board.target)
     assert {step.strategy for step in plan.steps} == {"direct", "xnor_general"}
-    built = build_project(tmp_path / "fw", board_id, "model", project_facts(plan), render_model(plan, "model"))
     images = np.random.default_rng(5).integers(0, 256, (3, 7, 6, 8), dtype=np.uint8)
-    with flash_emulated(board, built.elf, model_hash=model_hash(program)) as session:
-        traces = [trace_image(session, image.tobytes()) for image in images]
-    for step, output in zip(program.steps, run_program(program, images), strict=True):
-        layout = plan.buffers[step.output].layout
-        expected = [zlib.crc32(store_tensor(values, layout)) for values in output]
-        assert [trace[step.input].crc for trace in traces] == expected, step.name
-        assert step.name == "sums" or 0 < output.mean() < 1
+    traces = run_traced(plan, board, images, tmp_path)
+    outputs = run_program(program, images)
+    assert all(0 < output.mean() < 1 for output in outputs[:-1])
+    assert_traces_equal(plan, traces, outputs)
 
 
 @pytest.mark.parametrize("core", [core.core for core in CORES])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.targets import Board
-from tests.support.counted import run_counted
+from tests.support.emulated import run_counted
 from tests.support.fans import Fan
 
 

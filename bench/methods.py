@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "methods.json"
 KEEP = ROOT / "runs" / "bench-methods"
 SEEDS = (0, 1, 2)
-ROW_MINUTES = 0.5
+ROW_MINUTES = 0.2
 """CPU minutes of scoring a network and of linking and running its images: a first guess."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from methods import estimated_minutes, main, to_do
+from methods import ROW_MINUTES, estimated_minutes, main, to_do
 from methods_cells import CURVE_POINTS, all_cells, all_tables
 from methods_directions import accuracy_at, directions, slope, unsteadiness
 from methods_lab import RECIPES
@@ -176,11 +176,11 @@ def test_all_seeds_of_a_table_come_before_the_next_and_what_has_a_row_is_not_run
 def test_estimates_learn_from_rows() -> None:
     cells = {cell.key: cell for cell in all_cells(DIGITS)}
     gates, dense = cells["gates", "0.35"], _row("dense", "-", 0, 0.5, cpu_seconds=60.0 * (DIGITS.start + DIGITS.after))
-    before = estimated_minutes(gates, [], DIGITS)
-    after = estimated_minutes(gates, [dense], DIGITS)
-    assert after - before == pytest.approx(gates.effort * (1 - DIGITS.epoch_minutes))  # images as first guessed
+    first_guess = gates.effort * DIGITS.epoch_minutes + ROW_MINUTES
+    assert estimated_minutes(gates, [], DIGITS) == first_guess
+    assert estimated_minutes(gates, [dense], DIGITS) == gates.effort + 0.5  # a minute per epoch, half of one for images
     own = [_row("gates", "0.35", 1, 0.5, cpu_seconds=600.0)]
-    assert 10 < estimated_minutes(gates, own, DIGITS) < 11
+    assert estimated_minutes(gates, own, DIGITS) == 10.5
 
 
 def test_too_little_time_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,12 +56,11 @@ CODE = (
     "codegen/search.py",
     "codegen/select.py",
     "codegen/strategies",
-    "codegen/targets/costs",
     "firmware_templates/kernels",
     "firmware_templates/runtime",
     "sim/cycles",
 )
-"""What decides the figures of a row: a row of other code is run again."""
+"""What decides the figures of a row, beside its core's costs: a row of other code is run again."""
 
 Row = dict[str, Any]
 Part = tuple[int, str | Layout]
@@ -286,10 +285,10 @@ def _total(run: RunFigures) -> int:
     return sum(sum(_cycles(figures)) for figures in run.steps)
 
 
-def code_digest() -> str:
-    """Of all files that decide figures."""
+def code_digest(core: str) -> str:
+    """Of all files that decide a core's figures."""
     digest = hashlib.sha256()
-    for name in CODE:
+    for name in (*CODE, f"codegen/targets/costs/{core}.toml"):
         root = ROOT / name
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             if path.is_file() and "__pycache__" not in path.parts:
@@ -332,15 +331,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="folder that keeps what ran; without it every layer runs")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args(arguments)
-    digest = code_digest()
     known: Row = json.loads(options.results.read_text(encoding="utf-8")) if options.results.is_file() else {}
-    rows: dict[str, Row] = {key: row for key, row in known.get("rows", {}).items() if row["code"] == digest}
+    rows: dict[str, Row] = {
+        key: row for key, row in known.get("rows", {}).items() if row["code"] == code_digest(row["core"])
+    }
     results: Row = {}
     for core in options.core.split(","):
+        target = roomy_board_of(core).target
         for seed in map(int, options.seeds.split(",")):
-            key = f"{roomy_board_of(core).target.core}, {seed}"
+            key = f"{target.core}, {seed}"
             if key not in rows:
-                rows[key] = {**measure(seed, core, options.cache), "code": digest}
+                rows[key] = {**measure(seed, core, options.cache), "code": code_digest(target.core)}
             if not options.json:
                 print(line(rows[key]), flush=True)
             cores = sorted({row["core"] for row in rows.values()})

@@ -5,12 +5,13 @@ Invariant: no input has counts (``_rows_counts.py``) that cost more with the sam
 
 A line (row of positions) selects with its set bits or its clear ones, so at most half of its taps that count. Of what
 it selects, listing costs most where few windows share a bit, and adding most where all windows hold alike many rows:
-both at once is the bound, which inputs reach but for what the windows' numbers modulo 8 and lines that share rows of
-the map leave.
+both at once is the bound of a line, which inputs reach but for what the windows' numbers modulo 8 leave. Lines share
+rows of the map, so that not all lines may be at their most.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -29,6 +30,9 @@ from picobnn.codegen.strategies._rows_counts import (
     plan_of,
 )
 
+TURNS = 300
+"""Subgradient steps towards the least bound."""
+
 Coefficients = Mapping[str, float]
 FloatArray = npt.NDArray[np.float64]
 
@@ -46,54 +50,91 @@ def most_cycles(step: BinaryConv2dStep | BinaryDenseStep, program: Program, adde
         )
         listing = _listing(adder, cost, pixels * words, taps // 2)
         return total + runs * (listing + cost["clear"] + float(one[rows <= taps // 2].max()))
-    plan = plan_of(step, program)
+    return total + _lines(plan_of(step, program), adder, cost, rows, one, words, taps)
+
+
+def _lines(
+    plan: Plan, adder: Adder, cost: Coefficients, rows: IndexArray, one: FloatArray, words: int, taps: int
+) -> float:
+    """All lines at their most, as far as the rows of the map that they share allow.
+
+    With s set bits under its windows, each as often as windows hold it, a line costs at most f(s), concave on either
+    side of half. For any prices b of a bit per line, the sum is at most that of max(f(s) - b s) over lines and, over
+    rows of the map, of what a row full of bits fetches where that is positive: Lagrange's bound, which holds for all b
+    and which subgradient steps make small.
+    """
     more = float((_adding(adder, cost, rows, segments=2) - one).max())
-    hull = _concave(rows, np.maximum.accumulate(one))
-    known: dict[tuple[int, int], float] = {}
+    corners = _corners(rows, np.maximum.accumulate(one))
+    hull = (rows[corners], np.maximum.accumulate(one)[corners])
+    known: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
+    curves = []
     for line in plan.lines:
         kind = (line.above, line.inside)
         if kind not in known:
-            known[kind] = max(
-                _line(plan, line, adder, cost, (rows, hull), more, clear=clear, words=words) for clear in (False, True)
-            )
-        total += known[kind]
-    return total
+            known[kind] = _curve(plan, line, adder, cost, hull, more, words)
+        curves.append(known[kind])
+    longest = max(bits.size for bits, _ in curves)
+    bits = np.array([np.pad(bits, (0, longest - bits.size), mode="edge") for bits, _ in curves])
+    most = np.array([np.pad(most, (0, longest - most.size), mode="edge") for _, most in curves])
+    height = max((max(line.top, 0) + line.inside for line in plan.lines), default=0)
+    shares = np.zeros((len(curves), height))
+    for number, line in enumerate(plan.lines):
+        shares[number, max(line.top, 0) : max(line.top, 0) + line.inside] = 1.0
+    full = plan.channels * float(plan.seen.columns.sum())
+    prices = np.zeros(len(curves))
+    best = np.inf
+    step = float(most.max()) / max(taps * plan.lefts.size, 1)
+    for turn in range(TURNS):
+        gains = most - prices[:, None] * bits
+        chosen = gains.argmax(axis=1)
+        fetched = prices @ shares
+        best = min(best, float(gains.max(axis=1).sum() + full * np.maximum(fetched, 0.0).sum()))
+        slope = shares @ np.where(fetched > 0, full, 0.0) - bits[np.arange(len(curves)), chosen]
+        length = float(np.linalg.norm(slope))
+        if length == 0.0:
+            break
+        prices -= step * (len(curves) / (1.0 + turn)) ** 0.5 * slope / length
+    return best
 
 
-def _line(
+def _curve(
     plan: Plan,
     line: Line,
     adder: Adder,
     cost: Coefficients,
     hull: tuple[IndexArray, FloatArray],
     more: float,
-    *,
-    clear: bool,
     words: int,
-) -> float:
-    selected, pixels = line.taps // 2, line.inside * int(plan.on_map.sum())
-    outside = outside_counts(plan, line) if clear else {}
-    in_padding = (
-        0 if plan.pad_is_zero or not clear else line.taps - line.inside * plan.channels * int(plan.seen.columns.sum())
-    )
-    if in_padding > selected:
-        return 0.0
-    # The bits that few windows hold come first: so many may be listed for as many rows selected.
+) -> tuple[FloatArray, FloatArray]:
+    """Set bits under the windows, and what a line with them costs at most, at the corners of a function that is linear
+    in between: set bits select up to half of the taps, clear ones above."""
     windows = np.sort(plan.seen.columns[plan.seen.columns > 0])
     room = plan.channels * line.inside
-    taken = np.clip((selected - in_padding) - room * (np.cumsum(windows) - windows), 0, room * windows)
-    listed = int((taken // windows).sum())
-    wraps = (listed + int(outside.get("outside", 0))) // (plan.list_words - plan.segment_rows - LIST_PADDING + 1)
-    stride = int(plan.lefts[1] - plan.lefts[0]) if plan.lefts.size > 1 else 1
-    splits = min(wraps * -(-(plan.window_width - 1) // stride), plan.lefts.size)
-    adding = plan.lefts.size * float(np.interp(selected / plan.lefts.size, *hull)) + splits * more
-    return (
-        sum(cost[name] * count for name, count in outside.items())
-        + _listing(adder, cost, pixels * words, listed)
-        + adding
-        + cost["wrap"] * wraps
-        + cost["split"] * splits
-    )
+    ends = room * np.cumsum(windows)
+    inside = int(ends[-1]) if windows.size else 0
+    stride = int(np.diff(plan.lefts).min()) if plan.lefts.size > 1 else 1
+    pixels = line.inside * int(plan.on_map.sum())
+    bits, most = [], []
+    for clear in (False, True):
+        in_padding = 0 if plan.pad_is_zero or not clear else line.taps - inside
+        if in_padding > line.taps // 2:
+            continue
+        outside = outside_counts(plan, line) if clear else {}
+        at = np.concatenate([[in_padding, line.taps / 2], in_padding + ends, plan.lefts.size * hull[0]])
+        selected = np.unique(np.clip(at, in_padding, min(line.taps / 2, in_padding + inside)))
+        # The bits that few windows hold come first: so many may be listed for as many rows selected.
+        listed = np.interp(selected - in_padding, np.concatenate([[0], ends]), room * np.arange(windows.size + 1))
+        most_listed = math.ceil(listed[-1])
+        longest = most_listed + int(outside.get("outside", 0))
+        wraps = longest // (plan.list_words - plan.segment_rows - LIST_PADDING + 1)
+        splits = min(wraps * -(-(plan.window_width - 1) // stride), plan.lefts.size)
+        fixed = sum(cost[name] * count for name, count in outside.items())
+        fixed += cost["wrap"] * wraps + (cost["split"] + more) * splits
+        fixed += _listing(adder, cost, pixels * words, most_listed) - cost["bit"] * most_listed
+        adding = plan.lefts.size * np.interp(selected / plan.lefts.size, *hull)
+        bits.append(line.taps - selected if clear else selected)
+        most.append(fixed + cost["bit"] * listed + adding)
+    return np.concatenate(bits), np.concatenate(most)
 
 
 def _listing(adder: Adder, cost: Coefficients, words: int, bits: int) -> float:
@@ -121,8 +162,8 @@ def _adding(adder: Adder, cost: Coefficients, rows: IndexArray, segments: int) -
     return most
 
 
-def _concave(rows: IndexArray, values: FloatArray) -> FloatArray:
-    """The least concave function above, at the same ``rows``."""
+def _corners(rows: IndexArray, values: FloatArray) -> list[int]:
+    """Of the least concave function above."""
     corners: list[int] = []
     for index in range(rows.size):
         while len(corners) > 1:
@@ -131,4 +172,4 @@ def _concave(rows: IndexArray, values: FloatArray) -> FloatArray:
                 break
             corners.pop()
         corners.append(index)
-    return np.interp(rows, rows[corners], values[corners])
+    return corners

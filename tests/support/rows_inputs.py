@@ -41,7 +41,7 @@ def worst_bits(
 
     plan = plan_of(step, program)
     starts = [
-        (filled(plan, shape.height, order, clear), clear) for order in ("even", "edges") for clear in (False, True)
+        (filled(plan, shape.height, order, clear, rng), clear) for order in ("even", "edges") for clear in (False, True)
     ]
     starts += [
         (with_one_more(each, step.window.height, step.window.width, shape.channels), clear) for each, clear in starts
@@ -70,28 +70,34 @@ def spread(counts: IndexArray, channels: int) -> BitArray:
     return (rank < counts[..., None]).astype(np.uint8)
 
 
-def filled(plan: Plan, height: int, order: str, clear: bool) -> IndexArray:
-    """As many bits (``clear``: clear ones) as the lines allow, row by row; ``order``: alike in all columns, or first
-    where few windows see them."""
-    room = {number: line.taps // 2 for number, line in enumerate(plan.lines)}
+def filled(plan: Plan, height: int, order: str, clear: bool, rng: np.random.Generator) -> IndexArray:
+    """As many bits (``clear``: clear ones) as the lines allow, row by row in the best order of some; ``order``: alike
+    in all columns, or first where few windows see them."""
+    room = np.array([line.taps // 2 for line in plan.lines])
+    inside = np.array([plan.channels * int(plan.seen.columns.sum()) * line.inside for line in plan.lines])
     if clear:
-        inside = plan.channels * int(plan.seen.columns.sum())
-        room = {number: max(line.inside * inside - line.taps // 2 - 1, 0) for number, line in enumerate(plan.lines)}
-    counts = np.zeros((height, plan.seen.columns.size), np.int64)
-    windows = plan.seen.columns
-    for y in range(height):
-        lines = [
-            number for number, line in enumerate(plan.lines) if max(line.top, 0) <= y < max(line.top, 0) + line.inside
-        ]
-        left = min((room[number] for number in lines), default=0)
+        room = np.maximum(inside - room - 1, 0)
+    holds = np.zeros((len(plan.lines), height), bool)
+    for number, line in enumerate(plan.lines):
+        holds[number, max(line.top, 0) : max(line.top, 0) + line.inside] = True
+    rows = np.arange(height)
+    orders = [rows, rows[::-1], *(rng.permutation(height) for _ in range(30))]
+    found = [_filled_rows(plan, room, holds, each, order) for each in orders]
+    return max(found, key=lambda counts: int((holds @ counts @ plan.seen.columns).sum()))
+
+
+def _filled_rows(plan: Plan, room: IndexArray, holds: BitArray, rows: IndexArray, order: str) -> IndexArray:
+    windows, left = plan.seen.columns, room.copy()
+    counts = np.zeros((holds.shape[1], windows.size), np.int64)
+    for y in rows.tolist():
+        free = int(left[holds[:, y]].min()) if holds[:, y].any() else 0
         if order == "even":
-            counts[y] = min(plan.channels, left // max(int(windows.sum()), 1)) * (windows > 0)
+            counts[y] = min(plan.channels, free // max(int(windows.sum()), 1)) * (windows > 0)
         else:
             for x in np.argsort(windows, kind="stable"):
                 if windows[x]:
-                    counts[y, x] = min(plan.channels, (left - int(counts[y] @ windows)) // windows[x])
-        for number in lines:
-            room[number] -= int(counts[y] @ windows)
+                    counts[y, x] = min(plan.channels, (free - int(counts[y] @ windows)) // windows[x])
+        left[holds[:, y]] -= int(counts[y] @ windows)
     return counts
 
 

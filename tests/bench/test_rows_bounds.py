@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bound on the cycles of ``rows`` and ``rows_mve`` against real firmware: no input of any layer takes more modelled
+cycles, and of every layer some input takes at least 95 percent. The layers are none of the calibration's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layer_runs import roomy_board_of
+from rows_bounds import ACC2, BIT2, SHARED, Layer, Z, adder_for, fan_of, image_of, some_bits
+
+from picobnn.codegen.cost import step_cost
+from picobnn.codegen.program import InputConv2dStep
+from picobnn.codegen.strategies import find_strategy
+from picobnn.codegen.targets.costs import load_costs
+from picobnn.codegen.vocabulary import Shape
+from tests.support.firmware import needs_emulator
+from tests.support.modelled import modelled
+from tests.support.rows_inputs import worst_bits
+
+FANS = (
+    (
+        Shape(10, 8, 96),
+        (
+            Layer(64, 3, pad=1),
+            Layer(64, 3, pad=1, mode=Z, flips=True),
+            Layer(64, 3),
+            Layer(160, 1),
+            Layer(40, 5, pad=2, mode=Z),
+            Layer(96, 3, pad=1, pool=BIT2),
+            Layer(160, 3, pad=1, pool=ACC2, flips=True),
+            Layer(48, 3, pad=1, domain=SHARED),
+            Layer(130, 2, 2, flips=True),
+        ),
+    ),
+    (Shape(8, 8, 64), (Layer(72), Layer(33, flips=True), Layer(200, domain=SHARED))),
+)
+CORES = (
+    pytest.param("m4", "rows", id="m4"),
+    pytest.param("m0plus", "rows", id="m0plus", marks=pytest.mark.slow),
+    pytest.param("m0", "rows", id="m0", marks=pytest.mark.slow),
+    pytest.param("m3", "rows", id="m3", marks=pytest.mark.slow),
+    pytest.param("m33", "rows", id="m33", marks=pytest.mark.slow),
+    pytest.param("m7", "rows", id="m7", marks=pytest.mark.slow),
+    pytest.param("m55", "rows", id="m55", marks=pytest.mark.slow),
+    pytest.param("m55", "rows_mve", id="m55-mve", marks=pytest.mark.slow),
+)
+
+
+@needs_emulator
+@pytest.mark.qemu
+@pytest.mark.parametrize(("core", "name"), CORES)
+@pytest.mark.parametrize("number", range(len(FANS)))
+def test_the_bound_holds_and_is_reached(core: str, name: str, number: int, tmp_path: Path) -> None:
+    board = roomy_board_of(core)
+    costs, (shape, layers) = load_costs(board.target.core), FANS[number]
+    assert costs is not None
+    fan, taken = fan_of(shape, layers, board, name, seed=50 + number)
+    program, rng = fan.plan.program, np.random.default_rng(3)
+    first = program.steps[0]
+    assert isinstance(first, InputConv2dStep)
+    bits = []
+    for step in program.steps[1:]:
+        assert not isinstance(step, InputConv2dStep)
+        bits.append(worst_bits(step, program, adder_for(step, board, name), costs.bounds[name], rng, tries=500))
+    images = [image_of(first, each) for each in (*bits, *some_bits(rng, shape)[::4])]
+    runs = modelled(fan, board, images, tmp_path)
+    for index, layer in enumerate(taken, start=1):
+        cost = step_cost(find_strategy(name), program.steps[index], program, board.target, costs)
+        assert cost is not None
+        most = max(run[index] for run in runs)
+        assert 0.95 * cost.worst_cycles <= most <= cost.worst_cycles, layer

@@ -91,7 +91,8 @@ class ManifestStep(_Record):
     """One step. ``scratch_bytes`` and ``transpose_bytes`` lie in the arena during the step only; the latter hold the
     input in ``input_layout`` where its buffer has another one. ``estimated_cycles`` (mean) and ``worst_cycles`` come on
     top of ``transpose_cycles``; they are None on a core without coefficients. ``input_independent``: the step takes the
-    same cycles whatever the image; elsewhere ``worst_cycles`` estimates the most. See ``PlannedStep``."""
+    same cycles whatever the image; elsewhere ``worst_cycles`` is a bound on modelled cycles where the core has one
+    (``targets/bounds.py``), else an estimate. See ``PlannedStep``."""
 
     name: str
     source: str

@@ -59,7 +59,8 @@ class StepCost:
     """Estimated cycles of one run of a step at zero wait states, without the transpose of its input.
 
     ``cycles``: with the program's densities (half of the bits where it has none). ``worst_cycles``: with the worst
-    image. On a core whose coefficients count instructions both are instructions.
+    image; a bound on modelled cycles where the core has one for the strategy (``targets/bounds.py``). On a core whose
+    coefficients count instructions both are instructions.
     """
 
     cycles: int

@@ -63,9 +63,10 @@ def _lines(
     rows of the map, of what a row full of bits fetches where that is positive: Lagrange's bound, which holds for all b
     and which subgradient steps make small.
     """
-    more = float((_adding(adder, cost, rows, segments=2) - one).max())
-    corners = _corners(rows, np.maximum.accumulate(one))
-    hull = (rows[corners], np.maximum.accumulate(one)[corners])
+    rising = np.maximum.accumulate(one)
+    corners = _corners(rows, rising)
+    hull = (rows[corners], rising[corners])
+    more = float((_adding(adder, cost, rows, segments=2) - np.interp(rows, *hull)).max())
     known: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
     curves = []
     for line in plan.lines:

@@ -22,17 +22,17 @@ from tests.support.rows_inputs import worst_bits
 
 FANS = (
     (
-        Shape(10, 8, 96),
+        Shape(8, 11, 64),
         (
             Layer(64, 3, pad=1),
             Layer(64, 3, pad=1, mode=Z, flips=True),
-            Layer(64, 3),
+            Layer(160, 3),
             Layer(160, 1),
             Layer(40, 5, pad=2, mode=Z),
             Layer(96, 3, pad=1, pool=BIT2),
             Layer(160, 3, pad=1, pool=ACC2, flips=True),
             Layer(48, 3, pad=1, domain=SHARED),
-            Layer(130, 2, 2, flips=True),
+            Layer(130, 5, 2, 2, flips=True),
         ),
     ),
     (Shape(8, 8, 64), (Layer(72), Layer(33, flips=True), Layer(200, domain=SHARED))),
@@ -64,7 +64,7 @@ def test_the_bound_holds_and_is_reached(core: str, name: str, number: int, tmp_p
     bits = []
     for step in program.steps[1:]:
         assert not isinstance(step, InputConv2dStep)
-        bits.append(worst_bits(step, program, adder_for(step, board, name), costs.bounds[name], rng, tries=500))
+        bits.append(worst_bits(step, program, adder_for(step, board, name), costs.bounds[name], rng, tries=400))
     images = [image_of(first, each) for each in (*bits, *some_bits(rng, shape)[::4])]
     runs = modelled(fan, board, images, tmp_path)
     for index, layer in enumerate(taken, start=1):

@@ -73,32 +73,40 @@ def spread(counts: IndexArray, channels: int) -> BitArray:
 def filled(plan: Plan, height: int, order: str, clear: bool, rng: np.random.Generator) -> IndexArray:
     """As many bits (``clear``: clear ones) as the lines allow, row by row in the best order of some; ``order``: alike
     in all columns, or first where few windows see them."""
-    room = np.array([line.taps // 2 for line in plan.lines])
-    inside = np.array([plan.channels * int(plan.seen.columns.sum()) * line.inside for line in plan.lines])
-    if clear:
-        room = np.maximum(inside - room - 1, 0)
+    windows = plan.seen.columns
+    full = plan.channels * int(windows.sum())
     holds = np.zeros((len(plan.lines), height), bool)
     for number, line in enumerate(plan.lines):
         holds[number, max(line.top, 0) : max(line.top, 0) + line.inside] = True
-    rows = np.arange(height)
-    orders = [rows, rows[::-1], *(rng.permutation(height) for _ in range(30))]
-    found = [_filled_rows(plan, room, holds, each, order) for each in orders]
-    return max(found, key=lambda counts: int((holds @ counts @ plan.seen.columns).sum()))
-
-
-def _filled_rows(plan: Plan, room: IndexArray, holds: BitArray, rows: IndexArray, order: str) -> IndexArray:
-    windows, left = plan.seen.columns, room.copy()
-    counts = np.zeros((holds.shape[1], windows.size), np.int64)
-    for y in rows.tolist():
-        free = int(left[holds[:, y]].min()) if holds[:, y].any() else 0
+    levels = row_levels(plan, holds, full, clear, rng)
+    counts = np.zeros((height, windows.size), np.int64)
+    for y, level in enumerate(levels.tolist()):
         if order == "even":
-            counts[y] = min(plan.channels, free // max(int(windows.sum()), 1)) * (windows > 0)
-        else:
-            for x in np.argsort(windows, kind="stable"):
-                if windows[x]:
-                    counts[y, x] = min(plan.channels, (free - int(counts[y] @ windows)) // windows[x])
-        left[holds[:, y]] -= int(counts[y] @ windows)
+            counts[y] = level // max(int(windows.sum()), 1) * (windows > 0)
+        for x in np.argsort(windows, kind="stable"):
+            if windows[x]:
+                counts[y, x] += min(plan.channels - counts[y, x], (level - int(counts[y] @ windows)) // windows[x])
     return counts
+
+
+def row_levels(plan: Plan, holds: BitArray, full: int, clear: bool, rng: np.random.Generator) -> IndexArray:
+    """Bits per row of the map, each as often as windows see it: what selects most, of many orders in which rows are
+    filled as far as there is room in lines, some of which may have more and select with the other kind of bits."""
+    taps = np.array([line.taps for line in plan.lines])
+    inside = full * holds.sum(axis=1)
+    room = np.maximum(inside - taps // 2 - 1, 0) if clear else taps // 2
+    best, most = np.zeros(holds.shape[1], np.int64), -1
+    for turn in range(1000):
+        order = rng.permutation(holds.shape[1]) if turn > 1 else np.arange(holds.shape[1])[:: 1 - 2 * turn]
+        left, levels = room + (rng.random(room.size) < turn / 4000) * full * holds.shape[1], 0 * best
+        for y in order.tolist():
+            if holds[:, y].any():
+                levels[y] = min(full, int(left[holds[:, y]].min()))
+                left[holds[:, y]] -= levels[y]
+        ones = inside - holds @ levels if clear else holds @ levels
+        if (found := int(np.minimum(ones, taps - ones).sum())) > most:
+            best, most = levels, found
+    return best
 
 
 def with_one_more(counts: IndexArray, height: int, width: int, channels: int) -> IndexArray:

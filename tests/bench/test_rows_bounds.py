@@ -26,7 +26,7 @@ FANS = (
         (
             Layer(64, 3, pad=1),
             Layer(64, 3, pad=1, mode=Z, flips=True),
-            Layer(160, 3),
+            Layer(160, 4),
             Layer(160, 1),
             Layer(40, 5, pad=2, mode=Z),
             Layer(96, 3, pad=1, pool=BIT2),

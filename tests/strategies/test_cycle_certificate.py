@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the manifest says of cycles holds: kernels that are ``input_independent`` take the same modelled cycles for
-every input; what those take at most that do depend on it is in ``test_rows_bound.py``.
+every input, and those that are not stay within their bound (that it is near: ``tests/bench/test_rows_bounds.py``).
 
 Inputs of a layer are set pixel by pixel: the first layer gives a pixel of value v the first v channels.
 """
@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from picobnn.codegen.cost import step_cost
 from picobnn.codegen.program import InputConv2dStep, Program
-from picobnn.codegen.strategies import STRATEGIES
+from picobnn.codegen.strategies import STRATEGIES, find_strategy
 from picobnn.codegen.targets import InstructionSet, Target, find_core, load_board
+from picobnn.codegen.targets.costs import load_costs
 from picobnn.codegen.vocabulary import Shape, Threshold, Window
 from tests.support.fans import Fan, make_fan
 from tests.support.firmware import needs_emulator
@@ -92,7 +94,7 @@ def varied_fan(target: Target) -> Fan:
 def test_input_independent_kernels_take_the_same_cycles_for_every_input(
     core: str, board_id: str, tmp_path: Path
 ) -> None:
-    target = find_core(core)
+    target, costs = find_core(core), load_costs(core)
     fan = graded(varied_fan(target), every_second_first=True)
     names = [planned.strategy for planned in fan.plan.steps]
     assert set(names) == {*independent_names(target), CONTROL}
@@ -100,4 +102,9 @@ def test_input_independent_kernels_take_the_same_cycles_for_every_input(
     runs = modelled(fan, board, adversarial(fan.plan.program), tmp_path)
     for index, name in enumerate(names):
         cycles = {run[index] for run in runs}
-        assert (len(cycles) == 1) == (name != CONTROL), (name, fan.classes[index - 1] if index else None, cycles)
+        layer = fan.classes[index - 1] if index else None
+        assert (len(cycles) == 1) == (name != CONTROL), (name, layer, cycles)
+        if name == CONTROL:
+            cost = step_cost(find_strategy(name), fan.plan.program.steps[index], fan.plan.program, target, costs)
+            assert cost is not None
+            assert max(cycles) <= cost.worst_cycles, (layer, cycles)

@@ -184,6 +184,8 @@ CHAINS: tuple[Chain, ...] = (
     (Shape(6, 7, 24), (Conv(32, 1),), ()),
     (Shape(7, 6, 30), (Conv(48, 1),), ()),
     (Shape(13, 12, 1), (Conv(20, 3), Conv(36, 4), Conv(24, 2, pool=True), Conv(40, 4), Conv(16, 2, 2)), ()),
+    (Shape(8, 6, 1), (Conv(20, 3, pool=True), Conv(20, 3)), (10,)),
+    (Shape(8, 4, 1), (Conv(40, 1), Conv(16, 3, pool=True)), (48, 10)),
 )
 
 

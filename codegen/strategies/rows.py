@@ -115,7 +115,9 @@ class RowsStrategy:
         return 4 * (SEGMENT_WORDS + sizes.groups + sizes.carry_words + lists + sizes.list_words)
 
     def cost_terms(self, step: Step, program: Program, target: Target) -> tuple[CostTerm, ...]:  # noqa: ARG002
-        """``map_word``: words of the map, read to choose; ``column``: lists; ``list_word``: words turned into lists;
+        """``map_word``: words of the map, read to choose; ``column``: columns under the windows, ``list``: those with
+        lists, ``position``; ``dense``: positions of a dense layer or a 1x1 window on every pixel instead, each with
+        one list; ``list_word``: words turned into lists;
         ``listed``: rows put into lists, ``outside``: those of padding; ``phased``: positions that look for
         their starts; ``plane``: counters compared; ``added``: rows added, those that fill up eights included;
         ``carries``: carries of 16 rows, added up eight at a time; ``merged``: words put into pooled pixels."""
@@ -129,17 +131,17 @@ class RowsStrategy:
             Additions(each, calls, sizes.groups, walk.positions, padding)
             for each, padding in ((on_average, LIST_PADDING / 2), (at_worst, LIST_PADDING))
         )
-        is_simple = isinstance(step, BinaryConv2dStep) and is_pointwise(step, program)
+        is_dense = isinstance(step, BinaryDenseStep) or is_pointwise(step, program)
         return (
             CostTerm.always("call", 1),
             CostTerm.always("map_word", shape.height * shape.width * pixel_words),
-            CostTerm.always("column", 0 if is_simple else walk.columns),
-            CostTerm.always("simple", walk.positions if is_simple else 0),
-            CostTerm.always("list", walk.lists),
+            CostTerm.always("column", 0 if is_dense else walk.columns),
+            CostTerm.always("list", 0 if is_dense else walk.lists),
             CostTerm.always("list_word", walk.listed_pixels * pixel_words),
             CostTerm("listed", mean.selection.listed, worst.selection.listed),
             CostTerm("outside", mean.selection.outside, worst.selection.outside),
-            CostTerm.always("position", walk.positions),
+            CostTerm.always("position", 0 if is_dense else walk.positions),
+            CostTerm.always("dense", walk.positions if is_dense else 0),
             CostTerm.always("phased", 0 if phases_of(step.domain).is_plain else walk.positions),
             CostTerm.always("group", calls),
             CostTerm.always("plane", calls * sizes.planes),

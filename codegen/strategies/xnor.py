@@ -90,7 +90,8 @@ class XnorStrategy:
         """Of the walk: ``output``, ``position``, or ``pointwise`` where each pixel is a patch; ``flipped``: words
         flipped behind a pool. Of patches: ``second``: those gathered again with set padding; where pixels are whole
         words ``window_row``, ``outside_row``: rows on the map and not, ``copied``, ``padded``: their words; where not
-        ``gathered_row``; ``gathered``: pixels, ``appended``: their further words, ``flushed``: words written.
+        ``gathered_row``, or ``map`` of a dense layer, ``gathered``: pixels, ``appended``: their further words,
+        ``flushed``: words written.
 
         Of filters: ``lanes``: calls for up to 32; ``two``, ``nine``, ``pairs``, ``few``, ``run``: filters by the loop
         that takes them; ``pairs_nine`` and so on: its groups of words. ``border``: filters on patches that stand twice,
@@ -109,7 +110,7 @@ class XnorStrategy:
                 "copied",
                 "padded",
             ),
-            *("gathered_row", "gathered", "appended", "flushed"),
+            *("map", "gathered_row", "gathered", "appended", "flushed"),
             *("lanes", "two", "nine", "pairs", "pairs_nine"),
             *("few", "few_three", "few_one", "few_two", "run", "run_nine", "run_three", "run_one", "run_two"),
             *("border", "border_lanes", "sum"),
@@ -175,7 +176,7 @@ def _patch_counts(step: Step, program: Program) -> dict[str, int]:
         if pixels == 1 or shape.channels % 32 == 0:
             return {}
         return {
-            "gathered_row": 1,
+            "map": 1,
             "gathered": pixels,
             "appended": pixels * (pixel_words - 1),
             "flushed": words,

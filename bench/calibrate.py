@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fits the cost coefficients of every kernel on a core and writes ``codegen/targets/costs/<core>.toml``.
 
-    python bench/calibrate.py --core m4 --write      # about a minute
-    python bench/calibrate.py --core m0plus --json
-    python bench/calibrate.py --core m4 --code --write --cache ~/.cache/picobnn/steps  # the bytes of code alone
+    python bench/calibrate.py --core m4 --write      # hundreds of firmwares: many minutes
+    python bench/calibrate.py --core m0plus --json --cache ~/.cache/picobnn/steps  # runs only what is not there
+    python bench/calibrate.py --core m4 --code --write  # the bytes of code alone
 
 Runs the programs of ``calibration_layers.py`` as real firmware on the core's emulated board, with each strategy forced
 wherever it accepts, and fits non-negative coefficients to the relative error of modelled cycles (counted instructions

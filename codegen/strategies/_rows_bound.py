@@ -35,6 +35,8 @@ TURNS = 300
 
 Coefficients = Mapping[str, float]
 FloatArray = npt.NDArray[np.float64]
+Hull = tuple[IndexArray, FloatArray]
+"""Corners of a concave function of numbers of rows, from 0 on."""
 
 
 def most_cycles(step: BinaryConv2dStep | BinaryDenseStep, program: Program, adder: Adder, cost: Coefficients) -> float:
@@ -63,16 +65,13 @@ def _lines(
     rows of the map, of what a row full of bits fetches where that is positive: Lagrange's bound, which holds for all b
     and which subgradient steps make small.
     """
-    rising = np.maximum.accumulate(one)
-    corners = _corners(rows, rising)
-    hull = (rows[corners], rising[corners])
-    more = float((_adding(adder, cost, rows, segments=2) - np.interp(rows, *hull)).max())
+    hull, split_hull = _hull(rows, one), _hull(rows, _adding(adder, cost, rows, segments=2))
     known: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
     curves = []
     for line in plan.lines:
         kind = (line.above, line.inside)
         if kind not in known:
-            known[kind] = _curve(plan, line, adder, cost, hull, more, words)
+            known[kind] = _curve(plan, line, adder, cost, hull, split_hull, words)
         curves.append(known[kind])
     longest = max(bits.size for bits, _ in curves)
     bits = np.array([np.pad(bits, (0, longest - bits.size), mode="edge") for bits, _ in curves])
@@ -103,12 +102,13 @@ def _curve(
     line: Line,
     adder: Adder,
     cost: Coefficients,
-    hull: tuple[IndexArray, FloatArray],
-    more: float,
+    hull: Hull,
+    split_hull: Hull,
     words: int,
 ) -> tuple[FloatArray, FloatArray]:
     """Set bits under the windows, and what a line with them costs at most, at the corners of a function that is linear
-    in between: set bits select up to half of the taps, clear ones above."""
+    in between: set bits select up to half of the taps, clear ones above. ``hull`` is of windows in one list,
+    ``split_hull``, nowhere lower, of those in two: as many as can be are taken to be such."""
     windows = np.sort(plan.seen.columns[plan.seen.columns > 0])
     room = plan.channels * line.inside
     ends = room * np.cumsum(windows)
@@ -121,20 +121,22 @@ def _curve(
         if in_padding > line.taps // 2:
             continue
         outside = outside_counts(plan, line) if clear else {}
-        at = np.concatenate([[in_padding, line.taps / 2], in_padding + ends, plan.lefts.size * hull[0]])
-        selected = np.unique(np.clip(at, in_padding, min(line.taps / 2, in_padding + inside)))
         # The bits that few windows hold come first: so many may be listed for as many rows selected.
-        listed = np.interp(selected - in_padding, np.concatenate([[0], ends]), room * np.arange(windows.size + 1))
-        most_listed = math.ceil(listed[-1])
+        listable = (np.concatenate([[0], ends]), room * np.arange(windows.size + 1))
+        up_to = min(line.taps / 2, in_padding + inside)
+        most_listed = math.ceil(np.interp(up_to - in_padding, *listable))
         longest = most_listed + int(outside.get("outside", 0))
         wraps = longest // (plan.list_words - plan.segment_rows - LIST_PADDING + 1)
         splits = min(wraps * -(-(plan.window_width - 1) // stride), plan.lefts.size)
         fixed = sum(cost[name] * count for name, count in outside.items())
-        fixed += cost["wrap"] * wraps + (cost["split"] + more) * splits
+        fixed += cost["wrap"] * wraps + cost["split"] * splits
         fixed += _listing(adder, cost, pixels * words, most_listed) - cost["bit"] * most_listed
-        adding = plan.lefts.size * np.interp(selected / plan.lefts.size, *hull)
+        adding = _together(hull, plan.lefts.size - splits, split_hull, splits)
+        at = np.concatenate([[in_padding, up_to], in_padding + ends, adding[0]])
+        selected = np.unique(np.clip(at, in_padding, up_to))
+        listed = np.interp(selected - in_padding, *listable)
         bits.append(line.taps - selected if clear else selected)
-        most.append(fixed + cost["bit"] * listed + adding)
+        most.append(fixed + cost["bit"] * listed + np.interp(selected, *adding))
     return np.concatenate(bits), np.concatenate(most)
 
 
@@ -161,6 +163,24 @@ def _adding(adder: Adder, cost: Coefficients, rows: IndexArray, segments: int) -
             cases.append(sum((cost[name] * count for name, count in counts.items()), np.zeros(rows.size)))
     most: FloatArray = np.max(cases, axis=0)
     return most
+
+
+def _hull(rows: IndexArray, values: FloatArray) -> Hull:
+    """The least concave function above that does not fall."""
+    rising = np.maximum.accumulate(values)
+    corners = _corners(rows, rising)
+    return rows[corners], rising[corners]
+
+
+def _together(one: Hull, ones: int, other: Hull, others: int) -> Hull:
+    """The most of ``ones`` of one and ``others`` of the other by the sum of their rows: the steepest pieces first."""
+    lengths = np.concatenate([ones * np.diff(one[0]), others * np.diff(other[0])])
+    rises = np.concatenate([ones * np.diff(one[1]), others * np.diff(other[1])])
+    slopes = np.concatenate([np.diff(one[1]) / np.diff(one[0]), np.diff(other[1]) / np.diff(other[0])])
+    order = np.argsort(-slopes, kind="stable")
+    rows: IndexArray = np.concatenate([[0], np.cumsum(lengths[order])])
+    start = ones * one[1][0] + others * other[1][0]
+    return rows, start + np.concatenate([[0.0], np.cumsum(rises[order])])
 
 
 def _corners(rows: IndexArray, values: FloatArray) -> list[int]:

@@ -247,7 +247,7 @@ def counts_of(step: BinaryConv2dStep | BinaryDenseStep, program: Program, bits: 
         runs = bits.reshape(-1, pixels, shape.channels)
         clear = 2 * runs.sum(axis=(1, 2), dtype=np.int64) > runs[0].size
         selected = runs ^ clear[:, None, None].astype(np.uint8)
-        _add(found, _list_counts(selected.reshape(-1, shape.channels), adder))
+        _add(found, list_counts(selected.reshape(-1, shape.channels), adder))
         rows = selected.sum(axis=(1, 2), dtype=np.int64)
         eights = -(-rows // 8)
         _add(found, adder.counts(eights, eights % 2, np.ones_like(rows)))
@@ -260,7 +260,7 @@ def counts_of(step: BinaryConv2dStep | BinaryDenseStep, program: Program, bits: 
         clear = 2 * int(ones[begin : begin + line.inside].sum()) > line.taps
         under = plan.columns[plan.on_map == 1]
         selected = bits[begin : begin + line.inside][:, under] ^ np.uint8(clear)
-        _add(found, _list_counts(selected.reshape(-1, shape.channels), adder))
+        _add(found, list_counts(selected.reshape(-1, shape.channels), adder))
         lengths = np.zeros(plan.columns.size, np.int64)
         lengths[plan.on_map == 1] = selected.sum(axis=(0, 2))
         if clear:
@@ -268,12 +268,12 @@ def counts_of(step: BinaryConv2dStep | BinaryDenseStep, program: Program, bits: 
             if not plan.pad_is_zero:
                 lengths[plan.on_map == 1] += (line.above + line.below) * plan.channels
                 lengths[plan.on_map == 0] += plan.segment_rows
-        wraps, first, second = _windows(plan, lengths)
+        wraps, first, second = window_lists(plan, lengths[None])
         eights = -(-first // 8) + -(-second // 8)
         odd = -(-first // 8) % 2 + -(-second // 8) % 2
         split = (second >= 0).astype(np.int64)
         _add(found, adder.counts(eights, odd, 1 + split))
-        found["wrap"] += wraps
+        found["wrap"] += int(wraps.sum())
         found["split"] += int(split.sum())
     return dict(found)
 
@@ -288,31 +288,30 @@ def outside_counts(plan: Plan, line: Line) -> Counts:
     return {"clear": 1, "padded": on_map, "beside": off_map, "outside": rows}
 
 
-def _windows(plan: Plan, lengths: IndexArray) -> tuple[int, IndexArray, IndexArray]:
-    """How often lists begin at the front again; per position the rows of its first list and of its second, -1 where
-    there is none."""
+def window_lists(plan: Plan, lengths: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
+    """Of lines whose columns list ``lengths`` (N, columns) rows: how often the lists of each begin at the front again
+    (N,); per position (N, lefts) the rows of its first list and of its second, -1 where there is none."""
     limit = plan.list_words - plan.segment_rows - LIST_PADDING
-    begins, turns, end, turn = [], [], 0, 0
-    for length in lengths.tolist():
-        if end > limit:
-            end, turn = 0, turn + 1
-        begins.append(end)
-        turns.append(turn)
-        end += length
-    total = np.concatenate([[0], np.cumsum(lengths)])
+    # Per column: where its list begins, and the first column of those listed since the front.
+    begins, starts = np.zeros_like(lengths), np.zeros_like(lengths)
+    end, start, turns = (np.zeros(len(lengths), np.int64) for _ in range(3))
+    for column in range(lengths.shape[1]):
+        is_full = end > limit
+        end, start, turns = np.where(is_full, 0, end), np.where(is_full, column, start), turns + is_full
+        begins[:, column], starts[:, column] = end, start
+        end = end + lengths[:, column]
+    total = np.pad(np.cumsum(lengths, axis=1), ((0, 0), (1, 0)))
     at = np.searchsorted(plan.columns, plan.lefts + plan.columns[0] - plan.lefts[0])
     until = at + plan.window_width
-    of_turn = np.array(turns)
-    seam = np.searchsorted(of_turn, of_turn[until - 1])  # the first column of the last turn
     # A window is in two lists where its first column lies behind the end of its last.
-    ends = np.array(begins)[until - 1] + lengths[until - 1]
-    is_split = np.array(begins)[at] > ends
-    first = np.where(is_split, total[seam] - total[at], total[until] - total[at])
-    second = np.where(is_split, total[until] - total[seam], -1)
-    return turn, first, second
+    is_split = begins[:, at] > begins[:, until - 1] + lengths[:, until - 1]
+    at_seam = np.take_along_axis(total, starts[:, until - 1], axis=1)
+    first = np.where(is_split, at_seam, total[:, until]) - total[:, at]
+    second = np.where(is_split, total[:, until] - at_seam, -1)
+    return turns, first, second
 
 
-def _list_counts(pixels: BitArray, adder: Adder) -> Counts:
+def list_counts(pixels: BitArray, adder: Adder) -> Counts:
     """Of pixels, (N, C), whose set bits go into lists."""
     words = -(-pixels.shape[1] // 32)
     padded = np.pad(pixels, ((0, 0), (0, 32 * words - pixels.shape[1]))).reshape(-1, 32)

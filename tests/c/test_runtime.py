@@ -19,7 +19,7 @@ from hypothesis import given, settings
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "firmware_templates" / "runtime"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-I", str(RUNTIME))
-SOURCES = [str(RUNTIME / f"picobnn_{stem}.c") for stem in ("runtime", "direct", "xnor")]
+SOURCES = [str(RUNTIME / f"picobnn_{stem}.c") for stem in ("runtime", "direct", "xnor", "xnor_compare")]
 """What the unit tests call. The strategies' tests compile the other sources on the host, under the same warnings, and
 tests/codegen/test_v6m_opcodes.py all of them for two cores."""
 

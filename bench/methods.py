@@ -77,10 +77,13 @@ def run_cells(
 
 
 def _commit() -> str:
+    """The commit, followed by "-changed" where files other than results differ from it."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
-    return git("rev-parse", "HEAD") + ("-changed" if git("status", "--porcelain", "--untracked-files=no") else "")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results")
+    return git("rev-parse", "HEAD") + ("-changed" if changes else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

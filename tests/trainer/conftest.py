@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trainer's tests share: one thread, so that a run repeats bit for bit, and the bundled digits."""
+"""What the trainer's tests share: one thread, so that a run repeats bit for bit, the bundled digits, and a dense
+network trained on them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 from picobnn.trainer.data import Dataset, load_dataset
+from picobnn.trainer.models import Network
+from picobnn.trainer.pruning import Training, training_on
+from tests.support.gated_networks import PINNED, dense_digits
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -22,3 +26,13 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def dense(digits: Dataset) -> Network:
+    return dense_digits(digits)
+
+
+@pytest.fixture
+def training(digits: Dataset) -> Training:
+    return training_on(digits, PINNED)

@@ -21,12 +21,7 @@ from picobnn.trainer.pruning import (
     find_filters,
 )
 from picobnn.trainer.step import cross_entropy
-from tests.support.gated_networks import dense_digits, images_of, with_gates
-
-
-@pytest.fixture(scope="module")
-def dense(digits: Dataset) -> Network:
-    return dense_digits(digits)
+from tests.support.gated_networks import images_of, with_gates
 
 
 @given(

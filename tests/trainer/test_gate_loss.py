@@ -27,18 +27,7 @@ from picobnn.trainer.pruning import (
 from picobnn.trainer.pruning.distillation import distillation_loss
 from picobnn.trainer.pruning.gate_loss import GateObjective
 from picobnn.trainer.step import cross_entropy
-from tests.support.gated_networks import NO_RETRAINING, PINNED, dense_digits, images_of, with_gates
-
-
-@pytest.fixture(scope="module")
-def dense(digits: Dataset) -> Network:
-    return dense_digits(digits)
-
-
-@pytest.fixture
-def training(digits: Dataset) -> Training:
-    return training_on(digits, PINNED)
-
+from tests.support.gated_networks import NO_RETRAINING, PINNED, images_of, with_gates
 
 _POINTS = torch.tensor([-3.0, -1.0, -0.5, 0.0, 1e-4, 0.5, 1.0, 2.0])
 

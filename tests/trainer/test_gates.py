@@ -32,22 +32,11 @@ from picobnn.trainer.pruning import (
     apply,
     find_filters,
     make_quota,
-    training_on,
 )
 from picobnn.trainer.pruning.bottom_up import bottom_up
 from picobnn.trainer.pruning.gates import chosen, shift_to_count
 from picobnn.trainer.step import cross_entropy
-from tests.support.gated_networks import NO_RETRAINING, PINNED, WIDTHS, dense_digits, images_of
-
-
-@pytest.fixture(scope="module")
-def dense(digits: Dataset) -> Network:
-    return dense_digits(digits)
-
-
-@pytest.fixture
-def training(digits: Dataset) -> Training:
-    return training_on(digits, PINNED)
+from tests.support.gated_networks import NO_RETRAINING, WIDTHS, images_of
 
 
 def _parameters(model: nn.Module) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ class ListsStrategy:
             "picobnn_adders_v7m.h",
             "picobnn_conv2d.h",
             "picobnn_planes.h",
-            "picobnn_planes_adders_v7m.h",
+            "picobnn_planes_adders_v7m.S",
             "picobnn_planes_block.c",
             "picobnn_planes_core.c",
             "picobnn_planes_gather.c",

@@ -40,7 +40,7 @@ RUNTIME_FILES = (
     "picobnn_conv2d.h",
     "picobnn_planes.h",
     "picobnn_planes.c",
-    "picobnn_planes_adders_v7m.h",
+    "picobnn_planes_adders_v7m.S",
     "picobnn_planes_block.c",
     "picobnn_planes_bytes_v7m.S",
     "picobnn_planes_core.c",

@@ -12,7 +12,7 @@
  * M7 has one unit for UXTB; independent instructions stand side by side; the group counter is counted
  * down in the last adder, which leaves its flags alone. Loads stay together, or the M3 and M4 lose.
  */
-#include "picobnn_planes_adders_v7m.h"
+#include "picobnn_planes_adders_v7m.S"
 
 /* The words of four list entries. d may be entries. 9 cycles. */
     .macro load_four a, b, c, d, entries
@@ -26,18 +26,27 @@
     ldr     \d, [r9, \d, lsl #2]
     .endm
 
-/* The words of 16 list entries; the word of weight 16 is in r0. Loses r1-r3 and r10-r12. 110 cycles;
- * with `steps` 112: moves the window, counts the groups down in lr and leaves the flags of that. */
-    .macro add_entries steps=0
-    ldr     r3, [r8], #16
+/* The first 8 words of a group of `entries`, 16 or 8: r8 moves behind the group, the carry of weight 8 is
+ * in r0. Of 16 entries the four that follow are in r12. Loses r1-r3, r10 and r11. 53 cycles, of 16
+ * entries 54. */
+    .macro add_eight entries
+    ldr     r3, [r8], #\entries
     load_four r0, r1, r2, r3, r3
-    ldr     r11, [r8, #-12]
+    ldr     r11, [r8, #(4 - \entries)]
     add_words r0, r1, r2, r3
     load_four r2, r3, r10, r11, r11
-    ldr     r12, [r8, #-8]
+    .if \entries > 8
+    ldr     r12, [r8, #(8 - \entries)]
+    .endif
     add_words r2, r3, r10, r11
     double_adder r5, r1, r0, r3, r2
     pair_adder r6, r0, r1
+    .endm
+
+/* The words of 16 list entries; the word of weight 16 is in r0. Loses r1-r3 and r10-r12. 110 cycles;
+ * with `steps` 112: moves the window, counts the groups down in lr and leaves the flags of that. */
+    .macro add_entries steps=0
+    add_eight 16
     load_four r1, r2, r3, r10, r12
     ldr     r12, [r8, #-4]
     add_words r1, r2, r3, r10
@@ -66,14 +75,7 @@
 /* The words of 8 list entries; the word of weight 16 goes onto the stack. Loses r0-r3, r10 and r11.
  * 56 cycles. */
     .macro add_half_group
-    ldr     r3, [r8], #8
-    load_four r0, r1, r2, r3, r3
-    ldr     r11, [r8, #-4]
-    add_words r0, r1, r2, r3
-    load_four r2, r3, r10, r11, r11
-    add_words r2, r3, r10, r11
-    double_adder r5, r1, r0, r3, r2
-    pair_adder r6, r0, r1
+    add_eight 8
     and     r1, r7, r0
     eors    r7, r7, r0
     str     r1, [sp, #-4]!
@@ -106,20 +108,7 @@
     lsrs    r0, r0, #1
     it      cc
     mvncc   r1, #0
-    ldr     r2, [sp, #LOW_COUNTERS]
-    compare_bit r0, r2
-    ldr     r2, [sp, #LOW_COUNTERS + 4]
-    compare_bit r0, r2
-    ldr     r2, [sp, #LOW_COUNTERS + 8]
-    compare_bit r0, r2
-    ldr     r2, [sp, #LOW_COUNTERS + 12]
-    compare_bit r0, r2
-    compare_bits r0, \counters
-    ldr     r2, [r3], #4
-    ldr     r0, [sp, #CLASSES_END]
-    ands    r1, r1, r2
-    orr     lr, lr, r1
-    cmp     r3, r0
+    compare_class \counters
     bne     50b
     ldr     r0, [sp, #LIMIT_STEP]
     mov     r1, lr

@@ -2,7 +2,7 @@
  * picobnn planes kernels: gather and count for v7-M and v8-M mainline. Contracts stand in
  * picobnn_planes.h.
  */
-#include "picobnn_planes_adders_v7m.h"
+#include "picobnn_planes_adders_v7m.S"
 
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && __ARM_ARCH_ISA_THUMB == 2
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from picobnn.codegen.bnn_file import model_hash
-from picobnn.codegen.emit import GoldenVector, render_model, write_sources
+from picobnn.codegen.emit import GoldenVector, render_model, runtime_text, write_sources
 from picobnn.codegen.plan import Kernels
+from picobnn.codegen.runtime_code import COMMON_RUNTIME
 from picobnn.codegen.select import make_plan
-from picobnn.codegen.targets import find_core
+from picobnn.codegen.strategies import STRATEGIES, Strategy
+from picobnn.codegen.targets import CORES, find_core
 from picobnn.errors import ErrorId, PicobnnError
 from tests.support.small_programs import SMALL_PROGRAMS, input_conv2d, two_layers
 
@@ -38,6 +40,15 @@ def test_only_needed_runtime_files_are_emitted() -> None:
         "picobnn_runtime.h",
     }
     assert "picobnn_xnor.c" in texts("two_layers")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+def test_every_runtime_file_comes_with_what_it_includes(strategy: Strategy) -> None:
+    for target in CORES:
+        files = {*COMMON_RUNTIME, *strategy.runtime_files(target)}
+        wanted = {name for file in files for name in re.findall(r'^#include "(.*)"', runtime_text(file), re.MULTILINE)}
+        assert "picobnn_runtime.h" in wanted
+        assert {strategy.header, *wanted} <= files, target
 
 
 def test_equal_plans_give_equal_bytes() -> None:

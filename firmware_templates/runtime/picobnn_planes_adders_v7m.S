@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  * What the planes cores for v7-M and v8-M mainline share beyond the adders of
- * picobnn_adders_v7m.h: assembler macros only.
+ * picobnn_adders_v7m.h: assembler macros only, without code of its own.
  */
-#if defined(__ASSEMBLER__)
-/* clang-format off */
 #include "picobnn_adders_v7m.h"
 
 /* Four words to the counters ones and twos; the carry is in a. 15 cycles. */
@@ -44,6 +42,24 @@
     compare_bit \bits, \counter
     compare_bits \bits, \rest
     .endif
+    .endm
+
+/* The whole compare of one class of pixels: r0 its constant from weight 1 on, r1 the first carry, r3 at
+ * its mask. The counters of weight 1, 2, 4, 8 stand at LOW_COUNTERS of the including file's frame,
+ * `counters` are those from weight 16 on. The result under the mask is joined to lr; r3 moves behind
+ * the mask, and the flags compare it with CLASSES_END of the frame. Loses r0-r2. 26 cycles and 3 for
+ * each of `counters`. */
+    .macro compare_class counters:vararg
+    .irp    offset, 0, 4, 8, 12
+    ldr     r2, [sp, #LOW_COUNTERS + \offset]
+    compare_bit r0, r2
+    .endr
+    compare_bits r0, \counters
+    ldr     r2, [r3], #4
+    ldr     r0, [sp, #CLASSES_END]
+    ands    r1, r1, r2
+    orr     lr, lr, r1
+    cmp     r3, r0
     .endm
 
 /* Takes all words of weight 16 below the frame, r12, off the stack and adds them to the counters from
@@ -107,5 +123,3 @@
         "r6, r7, r8, r9, r11, r12", r7, r8, r9, r11, r12
     .endif
     .endm
-
-#endif

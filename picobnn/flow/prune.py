@@ -126,16 +126,18 @@ class _Work:
         """As configured: to a goal, or by the rate. ``images``: training images for densities."""
         from picobnn.trainer.pruning import Scope
 
+        in_words = self.config.prune.whole_words
         entry = find_method(self.config.prune.method)
         gauge = gauge_of(self.config, images)
         aim = aim_of(self.config, gauge)
         if aim is not None:
-            return self._reach(entry, aim, gauge)
-        scope = Scope.LAYER if entry.ranks else Scope.EVEN
+            return self._reach(entry, aim, gauge, Scope.WORDS if in_words else Scope.EVEN)
+        scope = Scope.WORDS if in_words else Scope.LAYER if entry.ranks else Scope.EVEN
         return *self._removed(entry, self.config.prune.rate, scope), None
 
-    def _reach(self, entry: MethodEntry, aim: Aim, gauge: Gauge | None) -> tuple[Network, PruningReport, GoalOutcome]:
-        from picobnn.trainer.pruning import Scope
+    def _reach(
+        self, entry: MethodEntry, aim: Aim, gauge: Gauge | None, scope: Scope
+    ) -> tuple[Network, PruningReport, GoalOutcome]:
         from picobnn.trainer.pruning.reach import reach
 
         dial, seed = entry.dial, self.config.prune.seed
@@ -149,10 +151,10 @@ class _Work:
         def predict(setting: int) -> float:
             if gauge is None:
                 return dial.share(self.network, setting)
-            return gauge.predicted(sketch(entry, self.network, setting, self.training, seed))
+            return gauge.predicted(sketch(entry, self.network, setting, scope, self.training, seed))
 
         def run(setting: int) -> tuple[tuple[Network, PruningReport], float]:
-            small, report = self._removed(entry, dial.share(self.network, setting), Scope.EVEN)
+            small, report = self._removed(entry, dial.share(self.network, setting), scope)
             return (small, report), dial.removed(report) if gauge is None else gauge.figure(small)
 
         found = reach(predict, run, 0, dial.most(self.network), aim)

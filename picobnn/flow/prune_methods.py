@@ -113,17 +113,17 @@ def find_method(name: PruneMethod) -> MethodEntry:
     }[name]
 
 
-def sketch(entry: MethodEntry, network: Network, setting: int, training: Training, seed: int) -> Network:
+def sketch(entry: MethodEntry, network: Network, setting: int, scope: Scope, training: Training, seed: int) -> Network:
     """About what the setting would leave of ``network``, without training: the filters a ranking takes, random ones for
     a method that trains, random bits with that share of ones for weight values."""
-    from picobnn.trainer.pruning import RandomFilters, Scope, apply
+    from picobnn.trainer.pruning import RandomFilters, apply
 
     if isinstance(entry.dial, Zeros):
         return _random_bits(network, entry.dial.share(network, setting), seed)
     assert entry.dial is not None
     share = entry.dial.share(network, setting)
     method = entry.make(seed, share) if entry.ranks else RandomFilters(seed)
-    return as_network(apply(network, method, entry.dial.goal(network, share, Scope.EVEN), training)[0])
+    return as_network(apply(network, method, entry.dial.goal(network, share, scope), training)[0])
 
 
 def as_network(model: Any) -> Network:

@@ -157,6 +157,14 @@ def test_a_missed_goal_is_a_failure_and_no_finished_step(run: RunDirectory, caps
     assert not prune_is_done(run)
 
 
+@pytest.mark.parametrize("goal", [("--set", "prune.rate=0.45"), ("--target-rate", "0.4")])
+def test_layers_keep_whole_words(run: RunDirectory, goal: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight filters are the least that a layer keeps then."""
+    code, found = prune(capsys, run, "--method", "scale", "--set", "prune.whole_words=true", *goal)
+    assert code == 0, found
+    assert [layer["kept"] for layer in found["layers"]] == [8, 8, 8]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", list(PruneMethod))
 def test_every_method_runs_without_a_goal(

@@ -41,6 +41,7 @@ from picobnn.trainer.pruning import (
 from tests.support.random_networks import random_images, random_network
 
 METHODS = [LossSensitivity, FilterScale, RandomFilters]
+TO_THE_RATE = [scope for scope in Scope if scope is not Scope.WORDS]
 
 
 def _training(seed: int = 0, count: int = 2) -> Training:
@@ -70,7 +71,7 @@ def _state(model: nn.Module):
 @given(
     widths=st.lists(st.integers(1, 60), min_size=1, max_size=4),
     rate=st.floats(0, 0.6),
-    scope=st.sampled_from(Scope),
+    scope=st.sampled_from(TO_THE_RATE),
     seed=st.integers(0, 9999),
 )
 @settings(deadline=None, max_examples=60)
@@ -91,6 +92,26 @@ def test_quota_is_met_and_no_layer_is_emptied(widths, rate, scope, seed):
         assert int(mask.sum()) >= 1
         if not bool(mask.all()):
             assert scores[name][~mask].max() <= scores[name][mask].min()
+
+
+@pytest.mark.parametrize(
+    ("rate", "kept"), [(0, (32, 64, 128, 5)), (0.35, (24, 32, 96, 5)), (0.5, (16, 32, 64, 5)), (0.99, (8, 8, 8, 5))]
+)
+def test_quota_in_words_keeps_whole_words(rate, kept):
+    filters = dict(zip("abcd", (32, 64, 128, 5), strict=True))
+    quota = make_quota(filters, filters, rate, Scope.WORDS, 1)
+    assert quota.remove == {name: filters[name] - count for name, count in zip("abcd", kept, strict=True)}
+
+
+@given(count=st.integers(1, 300), gone=st.integers(0, 299), rate=st.floats(0, 0.99), floor=st.integers(1, 80))
+@settings(deadline=None)
+def test_quota_in_words_is_the_nearest(count, gone, rate, floor):
+    """To what the whole layer should keep, whatever went before; never below the floor."""
+    left = max(1, count - gone)
+    kept = left - make_quota({"a": count}, {"a": left}, rate, Scope.WORDS, floor).remove["a"]
+    whole = [n for n in range(1, count + 1) if (n % 32 == 0 or (n < 32 and n % 8 == 0) or n == count) and n >= floor]
+    nearest = min(whole or [count], key=lambda n: (abs(n - (1 - rate) * count), -n))
+    assert kept == min(left, nearest)
 
 
 def test_quota_counts_what_earlier_rounds_removed():
@@ -130,7 +151,7 @@ def test_no_images_are_refused():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("scope", TO_THE_RATE)
 def test_every_method_meets_the_rate_and_leaves_its_input_alone(method, scope):
     model = _digits()
     before = _state(model)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many filters to remove, and which ones given a score each.
 
-Invariant: at least the asked share of all filters is removed, less than one filter per layer more, and no layer
-falls below its floor. Called by the ranking methods and by ``schedule.prune``.
+Invariant: no layer falls below its floor, and at least the asked share of all filters is removed, less than one
+filter per layer more (``Scope.WORDS``: about the share). Called by the ranking methods and by ``schedule.prune``.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from picobnn.errors import ErrorId, PicobnnError
 
+_WORD, _EIGHTH = 32, 8  # channels
+
 
 class Scope(Enum):
     """Rank filters against those of their own layer, or against all.
 
     ``LAYER``: each layer loses the same share, rounded up. ``EVEN``: the share to within one filter, so that the sum is
-    what was asked for. ``GLOBAL``: as the scores of all layers say.
+    what was asked for. ``GLOBAL``: as the scores of all layers say. ``WORDS``: each layer keeps the number nearest to
+    its share that wastes no lanes of a word: whole words of 32 channels, below one word a multiple of 8, or all it has.
     """
 
     LAYER = "layer"
     EVEN = "even"
     GLOBAL = "global"
+    WORDS = "words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,9 @@ def make_quota(filters: Mapping[str, int], kept: Mapping[str, int], rate: float,
     gone = {name: filters[name] - kept[name] for name in filters}
     room = {name: max(0, count - floor) for name, count in kept.items()}
     wanted = max(0, _share(rate, sum(filters.values())) - sum(gone.values()))
+    if scope is Scope.WORDS:
+        wholes = {name: _nearest_whole(count, (1 - rate) * count, floor) for name, count in filters.items()}
+        return Quota({name: max(0, count - wholes[name]) for name, count in kept.items()}, floor)
     each = {name: min(max(0, _share(rate, count) - gone[name]), room[name]) for name, count in filters.items()}
     most = sum(each.values()) if scope is Scope.LAYER else sum(room.values())
     if wanted > most:
@@ -62,6 +70,13 @@ def make_quota(filters: Mapping[str, int], kept: Mapping[str, int], rate: float,
     if scope is Scope.EVEN:
         return Quota(_spread(filters, gone, room, wanted, rate), floor)
     return Quota(each if scope is Scope.LAYER else wanted, floor)
+
+
+def _nearest_whole(count: int, share: float, floor: int) -> int:
+    """The number of ``count`` filters to keep that is nearest to ``share``, the larger of two: see ``Scope.WORDS``."""
+    wholes = chain(range(_EIGHTH, min(_WORD, count), _EIGHTH), range(_WORD, count, _WORD), [count])
+    allowed = [whole for whole in wholes if whole >= min(floor, count)]
+    return min(allowed, key=lambda whole: (abs(whole - share), -whole))
 
 
 def _spread(

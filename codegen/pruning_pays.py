@@ -15,8 +15,6 @@ import numpy as np
 from picobnn.codegen.plan import Plan
 from picobnn.codegen.program import BinaryConv2dStep, InputConv2dStep, Program, Step
 from picobnn.codegen.select import cheapest
-from picobnn.codegen.targets import find_core
-from picobnn.codegen.targets.costs import load_costs
 from picobnn.codegen.vocabulary import Threshold
 
 WORD = 32
@@ -45,8 +43,7 @@ def pruning_notes(plan: Plan) -> tuple[str, ...]:
 
 
 def _cycles(plan: Plan, program: Program, step: Step) -> int | None:
-    target = find_core(plan.core)
-    found = cheapest(step, program, target, plan.kernels, plan.optimize, load_costs(target.core))
+    found = cheapest(step, program, plan)
     return None if found is None else found[0]
 
 

@@ -29,7 +29,7 @@ from picobnn.codegen.program import Program, Step
 from picobnn.codegen.runtime_code import STEP, code_units, transpose_units
 from picobnn.codegen.search import TRANSPOSABLE, Measure, Option, Stage, joins
 from picobnn.codegen.strategies import STRATEGIES, Strategy, table_bytes
-from picobnn.codegen.targets import Target
+from picobnn.codegen.targets import Target, find_core
 from picobnn.codegen.targets.costs import CoreCosts, load_costs
 from picobnn.errors import ErrorId, PicobnnError
 
@@ -37,6 +37,17 @@ PACKED = ("direct", "xnor", "xnor_general")
 """The strategies of ``Kernels.XNOR``: the packed baseline."""
 
 NO_BUDGET = Budget()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Conditions:
+    """What the choice is made under; ``costs`` is None where nobody knows the core's coefficients."""
+
+    program: Program
+    target: Target
+    kernels: Kernels
+    optimize: Optimize
+    costs: CoreCosts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +91,16 @@ def make_plan(
     """
     forced = forced or {}
     _check_forced(program, forced)
-    costs = costs or load_costs(target.core)
-    candidates = [
-        _candidates(step, program, target, kernels, optimize, forced.get(index), costs)
-        for index, step in enumerate(program.steps)
-    ]
+    under = _Conditions(program, target, kernels, optimize, costs or load_costs(target.core))
+    candidates = [_candidates(step, under, forced.get(index)) for index, step in enumerate(program.steps)]
     _check_joins(program, candidates)
     if budget.cycles is not None:
-        _check_estimates(program, target, candidates)
-    code = _code_sizes(candidates, target, costs)
-    stages = [
-        _stage(step, program, target, found, costs, code) for step, found in zip(program.steps, candidates, strict=True)
-    ]
-    way = choose_within(stages, Layout.HWC_BYTES, _objective(kernels, optimize, budget), budget, program.name, code)
+        _check_estimates(under, candidates)
+    code = _code_sizes(under, candidates)
+    stages = [_stage(step, under, found, code) for step, found in zip(program.steps, candidates, strict=True)]
+    way = choose_within(stages, Layout.HWC_BYTES, _objective(under, budget), budget, program.name, code)
     flash_bytes = way.totals[Measure.FLASH] if code else None
-    return _plan(program, target, kernels, optimize, candidates, way.choices, stages, costs, flash_bytes)
+    return _plan(under, candidates, way.choices, stages, flash_bytes)
 
 
 def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
@@ -109,48 +115,33 @@ def _check_forced(program: Program, forced: Mapping[int, str]) -> None:
             )
 
 
-def cheapest(
-    step: Step, program: Program, target: Target, kernels: Kernels, optimize: Optimize, costs: CoreCosts | None
-) -> tuple[int, str] | None:
-    """Estimated cycles of ``step`` on its own (no transposes, no budget) by the kernel with the fewest of those that
-    the options allow, and the kernel's name; None where no kernel runs the step or none can be estimated."""
-    found, _ = _sifted(step, program, target, kernels, optimize, None, costs)
+def cheapest(step: Step, program: Program, plan: Plan) -> tuple[int, str] | None:
+    """Estimated cycles of ``step`` of ``program`` on its own (no transposes, no budget) on the plan's core, by the
+    kernel with the fewest of those that the plan's options allow, and the kernel's name; None where no kernel runs the
+    step or none can be estimated."""
+    under = _Conditions(program, find_core(plan.core), plan.kernels, plan.optimize, load_costs(plan.core))
+    found, _ = _sifted(step, under, None)
     return min(((each.cost.cycles, each.strategy.name) for each in found if each.cost is not None), default=None)
 
 
-def _candidates(
-    step: Step,
-    program: Program,
-    target: Target,
-    kernels: Kernels,
-    optimize: Optimize,
-    forced: str | None,
-    costs: CoreCosts | None,
-) -> list[_Candidate]:
+def _candidates(step: Step, under: _Conditions, forced: str | None) -> list[_Candidate]:
     """What may run the step, at least one. Raises NO_STRATEGY with every refusal."""
-    found, refusals = _sifted(step, program, target, kernels, optimize, forced, costs)
+    found, refusals = _sifted(step, under, forced)
     if not found:
         raise PicobnnError(
             ErrorId.NO_STRATEGY,
-            f"no kernel runs this step on {target.name} ({'; '.join(refusals)}).",
+            f"no kernel runs this step on {under.target.name} ({'; '.join(refusals)}).",
             where=step.name,
             remedy="Change the layer so that one of the kernels accepts it.",
         )
     return found
 
 
-def _sifted(
-    step: Step,
-    program: Program,
-    target: Target,
-    kernels: Kernels,
-    optimize: Optimize,
-    forced: str | None,
-    costs: CoreCosts | None,
-) -> tuple[list[_Candidate], list[str]]:
+def _sifted(step: Step, under: _Conditions, forced: str | None) -> tuple[list[_Candidate], list[str]]:
     """What may run the step, in the order of the registry (under ``XNOR``, or forced: one strategy), and why others may
     not."""
-    weighs = forced is None and kernels is Kernels.AUTO
+    program, target = under.program, under.target
+    weighs = forced is None and under.kernels is Kernels.AUTO
     found: list[_Candidate] = []
     refusals: list[str] = []
     for strategy in STRATEGIES:
@@ -160,12 +151,12 @@ def _sifted(
         if refusal is not None:
             refusals.append(f"{strategy.name}: {refusal.reason}")
             continue
-        cost = step_cost(strategy, step, program, target, costs)
+        cost = step_cost(strategy, step, program, target, under.costs)
         if not weighs:
             return [_Candidate(strategy, cost)], refusals
         if cost is None:
             refusals.append(f"{strategy.name}: it has no cost coefficients for {target.core}")
-        elif optimize is not Optimize.SPEED and not strategy.packed_weights:
+        elif under.optimize is not Optimize.SPEED and not strategy.packed_weights:
             refusals.append(f"{strategy.name}: it stores lists, which only the speed setting allows")
         else:
             found.append(_Candidate(strategy, cost))
@@ -188,42 +179,35 @@ def _check_joins(program: Program, candidates: Sequence[Sequence[_Candidate]]) -
         stored = {each.strategy.output_layout(step) for each in found}
 
 
-def _check_estimates(program: Program, target: Target, candidates: Sequence[Sequence[_Candidate]]) -> None:
-    for step, found in zip(program.steps, candidates, strict=True):
+def _check_estimates(under: _Conditions, candidates: Sequence[Sequence[_Candidate]]) -> None:
+    for step, found in zip(under.program.steps, candidates, strict=True):
         unknown = [each.strategy.name for each in found if each.cost is None]
         if unknown:
             raise PicobnnError(
                 ErrorId.USAGE,
-                f"its cycles cannot be limited: {unknown[0]} has no cost coefficients for {target.core}.",
+                f"its cycles cannot be limited: {unknown[0]} has no cost coefficients for {under.target.core}.",
                 where=step.name,
                 remedy="Leave the limit of cycles out, or choose a calibrated core.",
             )
 
 
-def _objective(kernels: Kernels, optimize: Optimize, budget: Budget) -> tuple[Measure, ...]:
-    saves_flash = budget.cycles is not None or (kernels is Kernels.AUTO and optimize is Optimize.SIZE)
-    if saves_flash:
+def _objective(under: _Conditions, budget: Budget) -> tuple[Measure, ...]:
+    by_size = under.kernels is Kernels.AUTO and under.optimize is Optimize.SIZE
+    if by_size or budget.cycles is not None:
         return (Measure.FLASH, Measure.CYCLES, Measure.RAM)
     return (Measure.CYCLES, Measure.FLASH, Measure.RAM)
 
 
-def _code_sizes(
-    candidates: Sequence[Sequence[_Candidate]], target: Target, costs: CoreCosts | None
-) -> Mapping[str, int]:
+def _code_sizes(under: _Conditions, candidates: Sequence[Sequence[_Candidate]]) -> Mapping[str, int]:
     """Bytes of every unit of code that a plan may need; nothing where one of them is not known: then only tables are
     counted, for all alike."""
-    units = {STEP, *transpose_units()}.union(*(code_units(each.strategy, target) for row in candidates for each in row))
-    return costs.code if costs is not None and units <= set(costs.code) else {}
+    strategies = [each.strategy for found in candidates for each in found]
+    units = {STEP, *transpose_units()}.union(*(code_units(strategy, under.target) for strategy in strategies))
+    return under.costs.code if under.costs is not None and units <= set(under.costs.code) else {}
 
 
-def _stage(
-    step: Step,
-    program: Program,
-    target: Target,
-    found: Sequence[_Candidate],
-    costs: CoreCosts | None,
-    code: Mapping[str, int],
-) -> Stage:
+def _stage(step: Step, under: _Conditions, found: Sequence[_Candidate], code: Mapping[str, int]) -> Stage:
+    program, target = under.program, under.target
     shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
     layouts = {Layout.HWC_BYTES} if step.input == 0 else set(TRANSPOSABLE)
     step_code = code.get(STEP, 0)
@@ -241,7 +225,7 @@ def _stage(
             for each in found
         ),
         input_bytes={layout: _aligned(layout_bytes(layout, shape)) for layout in layouts},
-        transpose_cycles={layout: transpose_cost(shape, layout, costs) or 0 for layout in TRANSPOSABLE},
+        transpose_cycles={layout: transpose_cost(shape, layout, under.costs) or 0 for layout in TRANSPOSABLE},
         transpose_code=transpose_units(),
     )
 
@@ -251,17 +235,14 @@ def _aligned(size_bytes: int) -> int:
 
 
 def _plan(
-    program: Program,
-    target: Target,
-    kernels: Kernels,
-    optimize: Optimize,
+    under: _Conditions,
     candidates: Sequence[Sequence[_Candidate]],
     choices: Sequence[int],
     stages: Sequence[Stage],
-    costs: CoreCosts | None,
     flash_bytes: int | None,
 ) -> Plan:
     """The choices with their buffers placed."""
+    program, target = under.program, under.target
     last = len(program.steps) - 1
     options = [stage.options[choice] for stage, choice in zip(stages, choices, strict=True)]
     layouts = [Layout.HWC_BYTES, *(option.writes for option in options)]
@@ -292,7 +273,7 @@ def _plan(
             transpose_bytes=copies[index],
             transpose_offset_bytes=copy_offsets[index] if copies[index] else 0,
             cost=found[choice].cost,
-            transpose_cycles=transpose_cost(program.tensors[index].shape, options[index].reads, costs)
+            transpose_cycles=transpose_cost(program.tensors[index].shape, options[index].reads, under.costs)
             if copies[index]
             else 0,
             alternatives=tuple(
@@ -307,4 +288,4 @@ def _plan(
         Buffer(tensor, layouts[tensor], sizes[tensor], placement.offsets[tensor], *lifetimes[tensor])
         for tensor in range(len(sizes))
     )
-    return Plan(program, target.core, kernels, optimize, steps, buffers, placement.arena_bytes, flash_bytes)
+    return Plan(program, target.core, under.kernels, under.optimize, steps, buffers, placement.arena_bytes, flash_bytes)

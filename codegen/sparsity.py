@@ -16,8 +16,6 @@ import numpy as np
 from picobnn.codegen.plan import Plan, PlannedStep
 from picobnn.codegen.program import InputConv2dStep, Step
 from picobnn.codegen.select import cheapest
-from picobnn.codegen.targets import Target, find_core
-from picobnn.codegen.targets.costs import CoreCosts, load_costs
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
 
 SPARSE_BELOW = 0.4
@@ -51,16 +49,15 @@ class SparsityGain:
 
 def sparsity_gains(plan: Plan) -> dict[int, SparsityGain]:
     """By step: sparse steps whose estimate and whose dense twin's the core's coefficients give."""
-    target, costs = find_core(plan.core), load_costs(plan.core)
     found = {}
     for planned, step in zip(plan.steps, plan.program.steps, strict=True):
-        gain = _gain(planned, step, plan, target, costs)
+        gain = _gain(planned, step, plan)
         if gain is not None:
             found[planned.step] = gain
     return found
 
 
-def _gain(planned: PlannedStep, step: Step, plan: Plan, target: Target, costs: CoreCosts | None) -> SparsityGain | None:
+def _gain(planned: PlannedStep, step: Step, plan: Plan) -> SparsityGain | None:
     if isinstance(step, InputConv2dStep) or planned.cost is None:
         return None
     share = float((step.weights if step.kept is None else step.kept).mean())
@@ -68,7 +65,7 @@ def _gain(planned: PlannedStep, step: Step, plan: Plan, target: Target, costs: C
         return None
     dense = (np.random.default_rng(0).random(step.weights.shape) < 0.5).astype(np.uint8)
     twin = dataclasses.replace(step, weights=dense, kept=None, domain=PLUS_MINUS_ONE)
-    best = cheapest(twin, plan.program, target, plan.kernels, plan.optimize, costs)
+    best = cheapest(twin, plan.program, plan)
     if best is None:
         return None
     return SparsityGain(share, step.kept is not None, planned.cost.cycles, *best)

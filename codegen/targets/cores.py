@@ -10,7 +10,7 @@ from picobnn.errors import ErrorId, PicobnnError
 
 
 class InstructionSet(Enum):
-    """What kernels may assume: v6-M (Thumb-1 only), v7-M and v8-M mainline, and v8.1-M with Helium (MVE)."""
+    """What kernels may assume: v6-M (Thumb-1 only), v7-M and v8-M Mainline, and v8.1-M with Helium (MVE)."""
 
     V6M = "v6m"
     V7M = "v7m"

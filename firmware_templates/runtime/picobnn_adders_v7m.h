@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * Bit-sliced adders for v7-M and v8-M mainline: assembler macros only. Bit i of every operand
+ * Bit-sliced adders for v7-M and v8-M Mainline: assembler macros only. Bit i of every operand
  * belongs to lane i. The adders change the flags, but not the carry flag.
  *
  * Identity: a full adder of 5 operations without a temporary. For one bit, with h = a ^ b:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn adders of 128 lanes for cores with vectors (Armv8.1-M, MVE): macros that the
+ * picobnn adders of 128 lanes for cores with vectors (v8.1-M, MVE): macros that the
  * adders of the kernels include; without code of its own.
  *
  * Identity: two pairs (x, x ^ y) are added to a counter in 8 operations, with one pair as carry

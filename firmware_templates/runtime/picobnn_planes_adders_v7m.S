@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * What the planes cores for v7-M and v8-M mainline share beyond the adders of
+ * What the planes cores for v7-M and v8-M Mainline share beyond the adders of
  * picobnn_adders_v7m.h: assembler macros only, without code of its own.
  */
 #include "picobnn_adders_v7m.h"

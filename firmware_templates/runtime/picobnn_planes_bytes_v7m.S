@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  * Parts of the planes cores whose lists are bytes, of one and of two filters at a time, for v7-M and
- * v8-M mainline: assembler macros only, without code of its own. Formats stand in picobnn_planes.h.
+ * v8-M Mainline: assembler macros only, without code of its own. Formats stand in picobnn_planes.h.
  *
  * Registers: r4-r7 counters of weight 1, 2, 4, 8; r8 list; r9 window; lr filter word 0, whose top byte
  * counts the groups down. The including file names its frame: EVEN, LIMITS, LIMIT_STEP, CLASSES and

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn planes kernel from Rice codes, for v7-M and v8-M mainline: codes to entries. The contract and
+ * picobnn planes kernel from Rice codes, for v7-M and v8-M Mainline: codes to entries. The contract and
  * the format stand in picobnn_planes_lists.h.
  *
  * Registers: r0 half-words behind those ahead, r1 entries left, r2 next entry, r3 codes ahead, lr the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn planes kernels: gather and count for v7-M and v8-M mainline. Contracts stand in
+ * picobnn planes kernels: gather and count for v7-M and v8-M Mainline. Contracts stand in
  * picobnn_planes.h.
  */
 #include "picobnn_planes_adders_v7m.S"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn planes cores for lists of offsets, for v7-M and v8-M mainline. Contracts and formats stand
+ * picobnn planes cores for lists of offsets, for v7-M and v8-M Mainline. Contracts and formats stand
  * in picobnn_planes_lists.h, the adders' identities in picobnn_adders_v7m.h.
  *
  * Registers in the list loop: r4-r7 counters of weight 1, 2, 4, 8; r0-r3, r10-r12 words; r8 list; r9

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn planes adders for cores with vectors (Armv8.1-M, MVE). Contracts and formats stand in
+ * picobnn planes adders for cores with vectors (v8.1-M, MVE). Contracts and formats stand in
  * picobnn_planes_mve.h.
  *
  * Registers in the list loop: as picobnn_mve_adders.S says; r8 list; r9 words of the block; r10 pass;

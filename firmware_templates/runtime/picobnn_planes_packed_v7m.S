@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn planes kernel from packed weights, for v7-M and v8-M mainline: bits to entries. The contract
+ * picobnn planes kernel from packed weights, for v7-M and v8-M Mainline: bits to entries. The contract
  * stands in picobnn_planes_lists.h.
  *
  * Registers: r0 bits, r1 words left, r2 offset of the word, r3 first entry; r4 next entry; r5 the top

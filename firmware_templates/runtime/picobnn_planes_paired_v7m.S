@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn planes cores for two filters at a time, v7-M and v8-M mainline. Contracts and formats stand
+ * picobnn planes cores for two filters at a time, v7-M and v8-M Mainline. Contracts and formats stand
  * in picobnn_planes_paired.h, the adders' identities in picobnn_adders_v7m.h, the order of the list
  * loop in picobnn_planes_bytes_v7m.S.
  *

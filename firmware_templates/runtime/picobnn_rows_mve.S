@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn rows adder for cores with vectors (Armv8.1-M, MVE).
+ * picobnn rows adder for cores with vectors (v8.1-M, MVE).
  *
  *     void picobnn_rows_mve_vectors(const picobnn_rows_job *job);
  *

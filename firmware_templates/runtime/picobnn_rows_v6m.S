@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn rows adder and lists for v6-M and v8-M baseline (Cortex-M0, M0+, M1, M23).
+ * picobnn rows adder and lists for v6-M and v8-M Baseline (Cortex-M0, M0+, M1, M23).
  *
  *     void picobnn_rows_add(const picobnn_rows_job *job);
  *     uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,

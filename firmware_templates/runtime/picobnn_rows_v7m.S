@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn rows adder and lists for v7-M and v8-M mainline (Cortex-M3, M4, M7, M33, M55).
+ * picobnn rows adder and lists for v7-M and v8-M Mainline (Cortex-M3, M4, M7, M33, M55).
  *
  *     void picobnn_rows_add(const picobnn_rows_job *job);
  *     uint32_t *picobnn_rows_list(uint32_t *next, const uint32_t *pixel, uint32_t count, uint32_t row,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn slice core for v6-M and v8-M baseline (Cortex-M0, M0+, M1, M23): 3x3 windows.
+ * picobnn slice core for v6-M and v8-M Baseline (Cortex-M0, M0+, M1, M23): 3x3 windows.
  *
  *     void picobnn_slice_3x3(picobnn_slice_job *job);
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn slice core for v7-M and v8-M mainline (Cortex-M3, M4, M7, M33, M55): 3x3 windows.
+ * picobnn slice core for v7-M and v8-M Mainline (Cortex-M3, M4, M7, M33, M55): 3x3 windows.
  *
  *     void picobnn_slice_3x3(picobnn_slice_job *job);
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn subset kernel, tables of an image row for Armv7-M and Armv8-M mainline. Contracts stand in
+ * picobnn subset kernel, tables of an image row for v7-M and v8-M Mainline. Contracts stand in
  * picobnn_subset_cores.h.
  *
  * Identity. A tap e holds the bytes of both positions, left + 2^16 * right; the entry of a pattern is

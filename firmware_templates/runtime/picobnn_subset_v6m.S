@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn subset kernel, inner loops for Armv6-M and Armv8-M baseline. Contracts and formats stand
+ * picobnn subset kernel, inner loops for v6-M and v8-M Baseline. Contracts and formats stand
  * in picobnn_subset_cores.h and picobnn_subset.h; the identity in picobnn_subset_v7m.S.
  *
  * Registers: r8-r11 tables of image rows a-d, two of them at a time in r4 and r5; r2 next filter;

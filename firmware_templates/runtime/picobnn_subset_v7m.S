@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn subset kernel, inner loops for Armv7-M and Armv8-M mainline. Contracts and formats stand
+ * picobnn subset kernel, inner loops for v7-M and v8-M Mainline. Contracts and formats stand
  * in picobnn_subset_cores.h and picobnn_subset.h.
  *
  * Identity. A table entry holds the signed sum of some taps of one image row, in two 16-bit lanes

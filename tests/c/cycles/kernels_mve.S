@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels_v7m.py. Armv8.1-M code
+/* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels_v7m.py. v8.1-M code
  * with vectors; r0 points to 64 readable and writable bytes, r2 is 8. */
 #if defined(__ARM_FEATURE_MVE)
     .syntax unified

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels.py. Armv6-M code. */
+/* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels.py. v6-M code. */
     .syntax unified
     .thumb
 

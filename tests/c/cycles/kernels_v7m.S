@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels_v7m.py. Armv7-M code. */
+/* Small kernels whose instructions and cycles are counted by hand in tests/support/cycle_kernels_v7m.py. v7-M code. */
 #if !defined(__ARM_ARCH_6M__)
     .syntax unified
     .thumb

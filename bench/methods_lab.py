@@ -141,9 +141,9 @@ class Lab:
         self._notes[name] = value
 
     def quota(self, rate: float) -> Quota:
-        """``rate`` of all filters, from every layer alike."""
+        """About ``rate`` of the filters from every layer, so that whole words of channels stay."""
         widths = _widths(self.fresh(0))
-        return make_quota(widths, widths, rate, Scope.EVEN, 1)
+        return make_quota(widths, widths, rate, Scope.WORDS, 1)
 
     def counts_of(self, network: Network) -> Quota:
         """The filters that ``network`` lacks, per layer."""

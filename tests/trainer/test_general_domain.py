@@ -36,7 +36,7 @@ from picobnn.trainer.pruning import (
     reestimate_norms,
     training_on,
 )
-from picobnn.trainer.pruning.general_domain import Constraint, share_of_ones
+from picobnn.trainer.pruning.general_domain import Constraint, Ramp, keep_largest, share_of_ones
 from picobnn.trainer.step import MemoryFormat, Precision, cross_entropy
 
 _SMALL = {"widths": [8, 16, 16]}
@@ -175,14 +175,38 @@ def test_the_penalty_is_off_when_the_goal_is_met_or_is_one_half(dense: Network) 
     assert float(Constraint(Ones(0.1, 0.5))(sparse, images, labels)[0].detach()) == float(plain.detach())
 
 
-def test_a_ramp_moves_the_goal_from_the_first_share_to_its_own() -> None:
-    constraint = Constraint(Ones(0.1), ramp=0.5)
-    assert constraint.limit(0.5) == pytest.approx(0.5)
-    model = build_model("digits_cnn", _SMALL)
-    constraint.advance(model, StepRecord(24, 100, 0.01))
-    assert constraint.limit(0.4) == pytest.approx(0.3)
-    constraint.advance(model, StepRecord(60, 100, 0.01))
-    assert constraint.limit(0.3) == pytest.approx(0.1)
+def test_a_ramp_lowers_the_share_from_the_first_one_to_the_goal() -> None:
+    """What is above the goal falls with the cube of what is left of the ramp."""
+    ramp, model = Ramp(Ones(0.1), 0.5), build_model("digits_cnn", _SMALL)
+    weights = [layer.weight for layer in hidden_layers(model)]
+    total, first = sum(weight.numel() for weight in weights), float(share_of_ones(weights).detach())
+    for step, left in ((0, 0.98), (24, 0.5), (49, 0.0), (99, 0.0)):
+        ramp(model, StepRecord(step, 100, 0.01))
+        limit = 0.1 + (first - 0.1) * left**3
+        assert limit - 1.5 / total < float(share_of_ones(weights).detach()) < limit + 1e-6
+        for weight in weights:
+            weight.data.uniform_(-1, 1)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([-1.0, -0.25, 0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=6), min_size=1, max_size=3
+    ),
+    st.integers(0, 18),
+)
+def test_the_projection_is_the_nearest_point_with_so_many_ones(values: list[list[float]], count: int) -> None:
+    """The least of the ones change sides and go to the border; all others keep their value."""
+    weights = [torch.tensor(each) for each in values]
+    before = torch.cat(weights)
+    keep_largest(weights, count)
+    after = torch.cat(weights)
+    ones = int((before >= 0).sum())
+    assert int((after >= 0).sum()) == min(ones, count)
+    moved = after != before
+    assert bool(((before >= 0) & (after < 0) & (after > -1e-5))[moved].all())
+    assert int(moved.sum()) == max(0, ones - count)
+    if bool(moved.any()) and count:
+        assert float(before[moved].max()) <= float(before[(before >= 0) & ~moved].min())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.6])
@@ -196,7 +220,7 @@ def test_training_reaches_the_share_and_exports_exactly(dense: Network, digits: 
     """The values leave -1 and +1 with alpha < 0 < beta and |alpha| << |beta|; torch = reference, logits and bits."""
     small, report = apply(dense, GeneralDomain(), Ones(0.1), training_on(digits, _PINNED))
     assert report.density is not None
-    assert 0.06 < report.density < 0.11
+    assert 0.09 < report.density <= 0.1
     assert all(layer.shift == 4 and -8 < layer.ratio <= 1 for layer in report.ones)
     path = tmp_path / "sparse.safetensors"
     write_checkpoint(checkpoint_of(small), path)
@@ -213,21 +237,24 @@ def test_training_reaches_the_share_and_exports_exactly(dense: Network, digits: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.25, 0.1, 0.05, 0.03])
+@pytest.mark.parametrize("share", [0.25, 0.1, 0.05, 0.03, 0.01])
 def test_each_share_is_reached_and_too_small_a_penalty_leaves_it_far_above(
     dense: Network, digits: Dataset, share: float
 ) -> None:
-    """methods.md 3.9, as far as it came out: with the ramp shares end at most .01 above the goal, but below it as well
-    (.208, .093, .040, .029), where there the share is expected to stay at or above it. Not reached in these 12 epochs:
-    .01 (.063), and any goal with the release's gamma and no ramp (.475 for .25)."""
-    found = []
-    for gamma in (None, 1e-4):
-        method, goal = GeneralDomain(), Ones(share, gamma)
-        _, report = apply(dense, method, goal, training_on(digits, _PINNED))
-        assert report.density is not None
-        found.append(report.density)
-    assert share / 2 < found[0] <= share + 0.01
-    assert found[1] > 0.4
+    """methods.md 3.9: at the end within .01 of the goal, here from below. By the penalty 12 epochs are too few for any
+    goal with the release's gamma (.475 for .25), let alone with a smaller one."""
+    _, report = apply(dense, GeneralDomain(), Ones(share), training_on(digits, _PINNED))
+    _, above = apply(dense, GeneralDomain(ramp=0), Ones(share, 1e-4), training_on(digits, _PINNED))
+    assert report.density is not None
+    assert above.density is not None
+    assert share - 0.01 < report.density <= share
+    assert above.density > 0.4
+
+
+def test_a_ramp_takes_no_penalty_share(dense: Network, digits: Dataset) -> None:
+    with pytest.raises(PicobnnError) as caught:
+        apply(dense, GeneralDomain(), Ones(0.1, 0.05), training_on(digits, _PINNED))
+    assert caught.value.error_id is ErrorId.PRUNING
 
 
 def test_it_combines_with_filters_removed_before(dense: Network, digits: Dataset) -> None:

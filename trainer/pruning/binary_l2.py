@@ -128,7 +128,7 @@ def count_is_met(goal: Ones) -> Callable[[Network], bool]:
 
     Weights must cross 0 to meet the constraint, and a strong pull of form A keeps them from it, hence a ramp once it is
     met (methods.md 5, inferred). The constraint may be lost again: the pull then waits until it holds anew, so that
-    pull and penalty, which switches off at the same distance, take turns.
+    pull and penalty, which switches off at the same distance, take turns. A projection keeps it from its ramp's end on.
     """
 
     def met(model: Network) -> bool:

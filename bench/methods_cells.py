@@ -47,6 +47,9 @@ LAMS = (0.003, 0.01, 0.03, 0.1)
 COMBINED = 0.1
 """Share of ones behind gates at the first of RATES."""
 
+LAYER_RATE = 1e-4
+"""Of the epochs per layer (methods.md 1); gates learn at ten times that."""
+
 CURVE_POINTS, CURVE_IMAGES = 10, 1000
 """Looks at the accuracy while the gates of one layer train, and validation images of each."""
 
@@ -60,7 +63,7 @@ def all_tables(recipe: Recipe) -> list[list[Cell]]:
     middle, heavy = (_gates_cell(recipe, rate, Distillation()) for rate in RATES)
     share = COMBINED
     return [
-        [Cell("dense", "-", recipe.start + after, lambda lab, seed: lab.then(lab.start(seed), seed, after))],
+        [Cell("dense", "-", recipe.start + after, lambda lab, seed: lab.then(lab.start(seed), seed))],
         _domain_cells(recipe, [share]),
         [middle],
         _searched_cells(recipe, "ising", RATES[0]),
@@ -82,8 +85,8 @@ def all_cells(recipe: Recipe) -> list[Cell]:
 
 
 def _behind_deletion(recipe: Recipe) -> int:
-    """Epochs of what deletes filters by a rule: those of the layers and the last ones."""
-    return len(recipe.widths) * recipe.layer + recipe.final
+    """Epochs of what deletes filters by a rule: those of the layers and the second part."""
+    return len(recipe.widths) * recipe.layer + recipe.after
 
 
 def _gates_cell(recipe: Recipe, rate: float, distillation: Distillation | None) -> Cell:
@@ -126,7 +129,7 @@ def _margin_cells(recipe: Recipe) -> list[Cell]:
 
 
 def _narrower(share: float) -> Any:
-    return lambda lab, seed: lab.then(lab.start(seed, share), seed, lab.recipe.after)
+    return lambda lab, seed: lab.then(lab.start(seed, share), seed)
 
 
 def _gates(rate: float, distillation: Distillation | None) -> Any:
@@ -134,12 +137,14 @@ def _gates(rate: float, distillation: Distillation | None) -> Any:
         recipe = lab.recipe
         curve = _Curve(lab)
         method = Gates(
-            GateLoss(distillation=distillation), gates=Phase(1e-3, recipe.gate), retrain=Phase(1e-4, recipe.layer),
+            GateLoss(distillation=distillation),
+            gates=Phase(1e-3, recipe.gate),
+            retrain=Phase(LAYER_RATE, recipe.layer),
             after_step=[curve],
-        )  # fmt: skip
+        )
         small, _ = apply(lab.start(seed), method, lab.quota(rate), lab.training(seed))
         lab.note("gate_curve", curve.layers)
-        return lab.then(_network(small), seed, recipe.final)
+        return lab.then(_network(small), seed)
 
     return train
 
@@ -165,20 +170,22 @@ def _by_rule(kind: type[MsfLayerwise | MsfCascade], rule: Rule, gates: Cell) -> 
     def train(lab: Lab, seed: int) -> Network:
         quota = lab.counts_of(lab.trained(gates, seed).network)
         epochs = lab.recipe.layer * (len(lab.recipe.widths) if kind is MsfLayerwise else 1)
-        small, _ = apply(lab.start(seed), kind(rule, retrain=Phase(1e-4, epochs)), quota, lab.training(seed))
-        return lab.then(_network(small), seed, lab.recipe.final)
+        small, _ = apply(lab.start(seed), kind(rule, retrain=Phase(LAYER_RATE, epochs)), quota, lab.training(seed))
+        return lab.then(_network(small), seed)
 
     return train
 
 
 def _ranked(gates: Cell, *, is_random: bool) -> Any:
-    """Deleted at once, at the counts of the gates, and retrained for as long as they are."""
+    """Deleted at once, at the counts of the gates, and retrained as they are."""
 
     def train(lab: Lab, seed: int) -> Network:
+        recipe = lab.recipe
         quota = lab.counts_of(lab.trained(gates, seed).network)
         method = RandomFilters(seed) if is_random else LossSensitivity()
         small, _ = apply(lab.start(seed), method, quota, lab.training(seed))
-        return lab.then(_network(small), seed, len(lab.recipe.widths) * lab.recipe.layer + lab.recipe.final)
+        lab.training(seed, len(recipe.widths) * recipe.layer, LAYER_RATE).fit(_network(small))
+        return lab.then(_network(small), seed)
 
     return train
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``bench/methods.py`` trains: networks of one seed, each kept on disk so that what builds on it finds it.
 
-Every network has the same history: ``start`` epochs from random weights, then ``after`` epochs at a smaller rate in
-which a method does its work. ``dense`` and the narrower networks have both as well, with nothing removed in the second.
-Methods that delete by a rule share these epochs between their own schedule and a last retraining of what is left.
+Every network has the same history: ``start`` epochs from random weights, then ``after`` epochs at a smaller rate.
+``dense`` and the narrower networks have both as well, with nothing removed. Searches and {alpha, beta} do their work in
+the second part. Gates and what deletes filters by a rule have, between the two, one epoch per layer at a hundredth of
+the rate, all of them; gates, which learn while weights are frozen, have their own epochs besides.
 Precision, memory format and threads are fixed: what is fastest here would make figures depend on the machine's load.
 """
 
@@ -33,7 +34,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, mallopt(3)
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Epochs, batch and peak learning rates. ``gate`` and ``layer``: epochs per layer of a layer-wise schedule's two
-    phases; ``final``: of the retraining behind a deletion. ``precision``: of the training convolutions; gates train in
+    phases. ``precision``: of the training convolutions; gates train in
     float32 whatever it is. ``epoch_minutes``: CPU minutes of one epoch, a first guess that the rows already there
     replace."""
 
@@ -43,7 +44,6 @@ class Recipe:
     after: int
     gate: int
     layer: int
-    final: int
     batch: int
     precision: Precision
     epoch_minutes: float
@@ -58,8 +58,8 @@ class Recipe:
 
 
 RECIPES = {
-    "fmnist_cnn": Recipe("fmnist", (32, 64, 128), 6, 5, 1, 1, 2, 128, Precision.BFLOAT16, 0.47),  # 7.51 M MACs
-    "digits_cnn": Recipe("digits", (8, 16, 16), 2, 2, 1, 1, 1, 64, Precision.FLOAT32, 0.02),  # for tests
+    "fmnist_cnn": Recipe("fmnist", (32, 64, 128), 6, 5, 1, 1, 128, Precision.BFLOAT16, 0.47),  # 7.51 M MACs
+    "digits_cnn": Recipe("digits", (8, 16, 16), 2, 2, 1, 1, 64, Precision.FLOAT32, 0.02),  # for tests
 }
 
 
@@ -127,9 +127,9 @@ class Lab:
         """The network after the first part."""
         return self._made(f"start-{share:g}-{seed}", lambda: self._started(seed, share)).network
 
-    def then(self, network: Network, seed: int, epochs: int) -> Network:
-        """``network`` itself, trained on with ``after_rate``."""
-        fit(network, self.dataset, self.options(seed, epochs))
+    def then(self, network: Network, seed: int) -> Network:
+        """``network`` itself, trained by the second part."""
+        fit(network, self.dataset, self.options(seed))
         return network
 
     def trained(self, cell: Cell, seed: int) -> Trained:

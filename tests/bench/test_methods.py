@@ -212,7 +212,7 @@ def test_a_cell_is_trained_linked_and_run(tmp_path: Path, capsys: pytest.Capture
     assert "gate_curve" not in rows["random", "0.35"]
     dense, small = rows["dense", "-"], rows["random", "0.5"]
     assert dense["pfr"] == dense["pcr"] == 0
-    assert small["pfr"] == 0.5
+    assert small["pfr"] == 0.4  # whole bytes of channels: 8, 8 and 8 of 8, 16 and 16
     assert 0 < small["pcr"] < 1
     for name in ("weight_bytes", "flash_bytes", "ram_bytes"):
         assert 0 < small[name] < dense[name]

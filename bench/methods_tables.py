@@ -9,11 +9,13 @@ from typing import Any
 Row = dict[str, Any]
 
 CORE = "cortex-m4"
+FASTEST = "speed"
+"""The plan of the rows that every network has."""
 
 
 def fastest(rows: Iterable[Row]) -> list[Row]:
     """One row per network: that of the plan for speed."""
-    return [row for row in rows if row["optimize"] == "speed"]
+    return [row for row in rows if row["optimize"] == FASTEST]
 
 
 def table_of(rows: Iterable[Row], method: str) -> dict[str, dict[int, Row]]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of the README that are rendered from results: found by their markers, replaced as a whole. Used by the
-``*_table.py`` scripts beside this one; a test holds the README and the results together."""
+"""Tables of pages, most of the README, that are rendered from results: found by their markers, replaced as a whole.
+Used by the ``*_table.py`` scripts beside this one; a test holds the pages and the results together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(name: str) -> dict[str, Any]:
 
 def run(name: str, render: Callable[[dict[str, Any]], str]) -> int:
     """The command line of a table script: print the table, or write it into a page."""
-    parser = argparse.ArgumentParser(description=f"Render the README's table of {name} results.")
+    parser = argparse.ArgumentParser(description=f"Render the table of {name} results.")
     parser.add_argument("--write", type=Path, help="page whose table between the markers is replaced")
     options = parser.parse_args()
     table = render(load(name))

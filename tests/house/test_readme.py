@@ -125,12 +125,14 @@ def test_help_starts_without_heavy_packages(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
-@pytest.mark.parametrize("name", ["chain", "kernels"])
-def test_the_tables_of_results_are_those_that_the_benchmarks_wrote(name: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "name"), [("README.md", "chain"), ("README.md", "kernels"), ("docs/pruning.md", "methods")]
+)
+def test_the_tables_of_results_are_those_that_the_benchmarks_wrote(page: str, name: str) -> None:
     sys.path.insert(0, str(ROOT / "bench"))
     try:
         readme_table = importlib.import_module("readme_table")
         script = importlib.import_module(f"{name}_table")
     finally:
         sys.path.pop(0)
-    assert readme_table.table_in(text_of("README.md"), name) == script.render(readme_table.load(name))
+    assert readme_table.table_in(text_of(page), name) == script.render(readme_table.load(name))

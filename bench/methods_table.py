@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of ``docs/pruning.md``, rendered from ``bench/results/methods.json``; a test holds the two together.
+
+python bench/methods_table.py --write docs/pruning.md
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from methods_directions import Direction, directions
+from methods_report import Pays, bar_lines, pays
+from methods_tables import FASTEST, Row
+from readme_table import run
+
+
+def render(results: dict[str, Any]) -> str:
+    """Markdown: what every setting costs and brings, the bars, and the directions."""
+    rows: list[Row] = results["rows"]
+    table = pays(rows)
+    kept = {(row["method"], row["setting"]): row["widths"] for row in rows}
+    fast = {(row.method, row.setting): row for row in table if row.optimize == FASTEST}
+    other = {(row.method, row.setting): row for row in table if row.optimize != FASTEST}
+    lines = [
+        "| method | setting | filters | points lost | cycles, flash for speed | balanced | seeds |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for key, row in sorted(fast.items()):
+        widths = "-".join(map(str, kept[key]))
+        lines.append(
+            f"| {row.method} | {row.setting} | {widths} | {100 * row.drop:.2f} | {_ratios(row)} "
+            f"| {_ratios(other[key]) if key in other else 'the same'} | {row.seeds} |"
+        )
+    lines += ["", *(f"- {line}." for line in bar_lines(table)), ""]
+    lines += ["| direction | mean difference, two standard errors | seeds | verdict |", "|---|--:|--:|---|"]
+    return "\n".join([*lines, *map(_direction, directions(rows))])
+
+
+def _ratios(row: Pays) -> str:
+    return f"{row.cycles:.2f}x, {row.flash:.2f}x"
+
+
+def _direction(each: Direction) -> str:
+    figures = f"{100 * each.mean:+.2f}, {100 * each.two_errors:.2f}" if each.differences else "-"
+    return f"| {each.what} ({each.note}) | {figures} | {len(each.differences)} | {each.verdict} |"
+
+
+if __name__ == "__main__":
+    sys.exit(run("methods", render))

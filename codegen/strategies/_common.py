@@ -194,10 +194,31 @@ def input_density(step: Step, program: Program) -> float:
 
 
 def is_pointwise(step: BinaryConv2dStep, program: Program) -> bool:
-    """Whether a kernel may read the map in place: a 1x1 window on every pixel, no pool."""
+    """Whether a kernel reads the map in place: a 1x1 window on every pixel, no pool."""
+    return step.pool is None and _has_pointwise_sizes(step, program)
+
+
+def refuse_skipped_pixels(step: BinaryConv2dStep, program: Program) -> Refusal | None:
+    """Kernels with a loop for 1x1 windows on every pixel know these by the sizes of the maps. A wider stride gives the
+    same sizes where padding at the far edges makes up for the pixels that it leaves out."""
+    window, shape = step.window, program.tensors[step.input].shape
+    pool, output = step.pool.window if step.pool is not None else NO_POOL, program.tensors[step.output].shape
+    if (pool.height, pool.width, output.height, output.width) != (1, 1, shape.height, shape.width):
+        return None
+    ends_outside = (shape.height - 1) * window.stride_y >= shape.height or (
+        shape.width - 1
+    ) * window.stride_x >= shape.width
+    if ends_outside and _has_pointwise_sizes(step, program):
+        return Refusal("a 1x1 window leaves out pixels and ends in the padding, with a map of the input's size")
+    return None
+
+
+def _has_pointwise_sizes(step: BinaryConv2dStep, program: Program) -> bool:
+    """What ``is_pointwise`` in C asks of the window and its map."""
     window, shape = step.window, program.tensors[step.input].shape
     size = window.output_size(shape.height, shape.width)
-    return step.pool is None and window.height * window.width == 1 and size == (shape.height, shape.width)
+    is_single = window.height * window.width == 1 and window.pad_top == window.pad_left == 0
+    return is_single and size == (shape.height, shape.width)
 
 
 def window_places(starts: int | IndexArray, stride: int, pad: int, size: int, limit: int) -> IndexArray:

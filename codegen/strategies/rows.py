@@ -23,6 +23,7 @@ from picobnn.codegen.strategies._common import (
     is_pointwise,
     is_ternary,
     refuse_conv2d,
+    refuse_skipped_pixels,
     shape_numbers,
 )
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
@@ -101,7 +102,8 @@ class RowsStrategy:
         columns = program.tensors[step.input].shape.width + step.window.pad_left + step.window.pad_right
         if 4 * columns * (fan_in(step) // step.window.width + 1) >= MAX_LIST_OFFSET:
             return Refusal("the map is so wide that offsets of rows do not fit 32 bits")
-        return refuse_conv2d(step, program) or _refuse_starts(step, program)
+        refusal = refuse_skipped_pixels(step, program) or refuse_conv2d(step, program)
+        return refusal or _refuse_starts(step, program)
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS

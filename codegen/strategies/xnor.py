@@ -24,6 +24,7 @@ from picobnn.codegen.strategies._common import (
     output_layout,
     packed_filters,
     refuse_conv2d,
+    refuse_skipped_pixels,
     scale_tables,
     shape_numbers,
     thresholds_within,
@@ -70,7 +71,9 @@ class XnorStrategy:
             return Refusal(f"{step.groups} groups; the filters of a layer share one patch")
         if fan_in(step) > MAX_FAN_IN:
             return Refusal(f"{fan_in(step)} weights per filter are above {MAX_FAN_IN}")
-        return refuse_conv2d(step, program) if isinstance(step, BinaryConv2dStep) else None
+        if isinstance(step, BinaryDenseStep):
+            return None
+        return refuse_skipped_pixels(step, program) or refuse_conv2d(step, program)
 
     def input_layout(self, step: Step) -> Layout:  # noqa: ARG002
         return Layout.CHANNEL_WORDS

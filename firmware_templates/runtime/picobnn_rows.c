@@ -361,7 +361,8 @@ static void add_row(const picobnn_rows_conv2d_layer *layer, window *view, picobn
 }
 
 /* A 1x1 window that visits every pixel once, without a pool: every pixel is the input of a dense
- * layer. */
+ * layer. The generator refuses wider strides that padding below or to the right gives these
+ * sizes. */
 PICOBNN_INLINE uint32_t is_pointwise(const picobnn_conv2d_shape *shape)
 {
     return shape->kernel_height == 1u && shape->kernel_width == 1u && shape->pool_height == 1u &&

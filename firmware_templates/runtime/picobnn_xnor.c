@@ -199,7 +199,8 @@ PICOBNN_INLINE void finish_sums(const void *context, uint32_t *pixel)
     picobnn_scale_sums((int32_t *)pixel, filters->multipliers, filters->biases, filters->count);
 }
 
-/* A 1x1 window that visits every pixel once: the map is its own patch. */
+/* A 1x1 window that visits every pixel once: the map is its own patch. The generator refuses wider
+ * strides that padding below or to the right gives these sizes. */
 PICOBNN_INLINE uint32_t is_pointwise(const picobnn_xnor_conv2d_layer *layer)
 {
     const picobnn_conv2d_shape *shape = &layer->shape;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of strategy ``planes``: where the words of a block lie, the lists of them, and the constants of the compare.
 
-Invariant: what stands here is the format that ``picobnn_planes.h`` describes. Used by ``planes.py`` only.
+Invariant: what stands here is the format that ``picobnn_planes.h`` describes. Used by ``planes.py``, and in parts by
+the modules of its other forms.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one run of strategy ``rows`` visits and selects, on average and at worst. Used by ``rows.py`` only.
+"""What one run of strategy ``rows`` visits and selects, on average and at worst. Used by ``rows.py`` and the
+modules of its tables and bounds.
 
 ``_rows_bound.py`` has the bound on their cycles.
 """

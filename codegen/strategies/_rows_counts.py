@@ -2,10 +2,11 @@
 """How often the parts of ``rows`` and ``rows_mve`` run: for a given input exactly, and what no input changes.
 
 A part is a stretch of the C or assembly that always takes the same modelled cycles (a pass of a loop, a call), so that
-the cycles of a layer are linear in these counts. Two things are counted as if they always happened: a carry out of the
-adder's lower planes into those above, which a layer meets unless its weights are far from random, and the turns of the
-addend's bits on v6-M, which are left out (a cycle each). Used by ``_rows_bound.py``, by the calibration in ``bench/``
-and by tests.
+the cycles of a layer are linear in these counts. Two things are not counted as they are: a carry out of the adder's
+lower planes into those above, which is taken to happen always (a layer meets it unless its weights are far from
+random), and the turns of the addend's bits on v6-M, which are left out (a cycle each).
+
+Used by ``_rows_bound.py``, by the calibration in ``bench/`` and by tests.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes, weight rows, border positions and starts of the counters of strategy ``rows``. Used by ``rows.py`` and
-``rows_mve.py``.
+"""Sizes, weight rows, border positions and starts of the counters of strategy ``rows``. Used by ``rows.py``,
+``rows_mve.py`` and ``_rows_counts.py``.
 
 Invariant: starts are those of ``picobnn_rows.h``, of any two weight values included.
 """

@@ -7,7 +7,6 @@ controls lose as many filters per layer (equal PFR): of 32, 64 and 128 filters 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from methods_lab import Cell, Lab, Recipe
@@ -42,7 +41,7 @@ from picobnn.trainer.pruning.general_domain import DEFAULT_VALUE_BITS
 NARROWER = (0.75, 0.5, 0.35)
 RATES = (0.35, 0.5)
 """Shares of the filters that go."""
-SHARES = (0.5, 0.25, 0.1, 0.05, 0.03)
+SHARES = (0.1, 0.05, 0.25, 0.5, 0.03)
 LAMS = (0.003, 0.01, 0.03, 0.1)
 COMBINED = 0.1
 """Share of ones behind gates at the first of RATES."""
@@ -64,17 +63,17 @@ def all_tables(recipe: Recipe) -> list[list[Cell]]:
     share = COMBINED
     return [
         [Cell("dense", "-", recipe.start + after, lambda lab, seed: lab.then(lab.start(seed), seed))],
-        _domain_cells(recipe, [share]),
+        _domain_cells(recipe, share),
         [middle],
         _searched_cells(recipe, "ising", RATES[0]),
         _filter_cells(recipe, middle, RATES[0]),
         [Cell("narrower", f"{x:g}", x**1.5 * (recipe.start + after), _narrower(x)) for x in NARROWER],
         _margin_cells(recipe),
-        _domain_cells(recipe, [each for each in SHARES if each != share]),
+        *(_domain_cells(recipe, each) for each in SHARES if each != share),
         [heavy],
         _searched_cells(recipe, "ising", RATES[1]),
         _filter_cells(recipe, heavy, RATES[1]),
-        [Cell("gates+domain", f"{RATES[0]:g}+{share:g}", after, _domain(share, is_symmetric=False, of=middle))],
+        [Cell("gates+domain", f"{RATES[0]:g}+{share:g}", 1.1 * after, _domain_behind(middle, share))],
         _searched_cells(recipe, "edropout", RATES[0]),
     ]
 
@@ -112,10 +111,10 @@ def _searched_cells(recipe: Recipe, name: str, rate: float) -> list[Cell]:
     return [chosen, Cell(f"{name}-control", f"{rate:g}", recipe.after, _control(chosen))]
 
 
-def _domain_cells(recipe: Recipe, shares: Sequence[float]) -> list[Cell]:
+def _domain_cells(recipe: Recipe, share: float) -> list[Cell]:
+    effort = 1.1 * (recipe.start + recipe.after)
     return [
-        Cell(name, f"{share:g}", 1.1 * recipe.after, _domain(share, is_symmetric=is_symmetric))
-        for share in shares
+        Cell(name, f"{share:g}", effort, _domain(share, is_symmetric=is_symmetric))
         for name, is_symmetric in (("domain", False), ("domain-symmetric", True))
     ]
 
@@ -208,16 +207,29 @@ def _control(chosen: Cell) -> Any:
     return train
 
 
-def _domain(share: float, *, is_symmetric: bool, of: Cell | None = None) -> Any:
-    """Both kinds on one grid of values, fine enough for the share."""
+def _domain(share: float, *, is_symmetric: bool) -> Any:
+    """From random weights, as published, in one part as long as both. Both kinds on one grid of values, fine enough for
+    the share."""
 
     def train(lab: Lab, seed: int) -> Network:
-        network = lab.start(seed) if of is None else lab.trained(of, seed).network
-        method = GeneralDomain(max(DEFAULT_VALUE_BITS, fractional_bits(share)), symmetric=is_symmetric)
-        small, _ = apply(network, method, Ones(share), lab.training(seed))
-        return _network(small)
+        recipe = lab.recipe
+        method = GeneralDomain(_value_bits(share), symmetric=is_symmetric)
+        training = lab.training(seed, recipe.start + recipe.after, recipe.start_rate)
+        return _network(apply(lab.fresh(seed), method, Ones(share), training)[0])
 
     return train
+
+
+def _domain_behind(cell: Cell, share: float) -> Any:
+    def train(lab: Lab, seed: int) -> Network:
+        network = lab.trained(cell, seed).network
+        return _network(apply(network, GeneralDomain(_value_bits(share)), Ones(share), lab.training(seed))[0])
+
+    return train
+
+
+def _value_bits(share: float) -> int:
+    return max(DEFAULT_VALUE_BITS, fractional_bits(share))
 
 
 def _binary_l2(lam: float, binarization: Binarization = Binarization.DETERMINISTIC) -> Any:

@@ -2,9 +2,9 @@
 """What ``bench/methods.py`` trains: networks of one seed, each kept on disk so that what builds on it finds it.
 
 Every network has the same history: ``start`` epochs from random weights, then ``after`` epochs at a smaller rate.
-``dense`` and the narrower networks have both as well, with nothing removed. Searches and {alpha, beta} do their work in
-the second part. Gates and what deletes filters by a rule have, between the two, one epoch per layer at a hundredth of
-the rate, all of them; gates, which learn while weights are frozen, have their own epochs besides.
+``dense`` and the narrower networks have both as well, with nothing removed. Searches do their work in the second part,
+{alpha, beta} has both parts as one. Gates and what deletes filters by a rule have, between the two, one epoch per layer
+at a hundredth of the rate, all of them; gates, which learn while weights are frozen, have their own epochs besides.
 Precision, memory format and threads are fixed: what is fastest here would make figures depend on the machine's load.
 """
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -158,6 +158,28 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
         arena_bytes=plan.arena_bytes,
         code=linked_code(plan, link_map),
     )
+
+
+def modelled_cycles(plan: Plan, board: Board, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[int]]:
+    """Builds the plan's firmware and runs ``images``, uint8 (H, W, C), in one session: cycles per image and step, at
+    zero wait states. For cores with a cycle model.
+
+    Raises E_TOOL_MISSING, E_TOOL_FAILED, E_DOES_NOT_FIT, E_EMULATOR_FAILED.
+    """
+    built, _ = link_plan(plan, board)
+    with tempfile.TemporaryDirectory(prefix="picobnn-bench-") as name:
+        counts = Path(name) / "counts.txt"
+        plugin = plugin_argument(build_plugin(Path.home() / ".cache" / "picobnn"), counts)
+        with flash_emulated(board, built.elf, model_hash=model_hash(plan.program), plugin=plugin) as session:
+            for image in images:
+                trace_image(session, image.tobytes())
+        marked = [segment for segment in read_counts(counts) if segment.mark is not None]
+    steps, found = len(plan.steps), []
+    for index in range(len(images)):
+        costs = layer_costs(marked[: (index + 1) * (steps + 1)], built.elf, board.target.core, steps)
+        assert all(cost.cycles is not None for cost in costs)
+        found.append([cost.cycles or 0 for cost in costs])
+    return found
 
 
 def linked_code(plan: Plan, link_map: LinkMap) -> dict[str, int]:

@@ -2,7 +2,7 @@
 """What one run of each part of ``rows`` (and ``rows_mve``) costs on a core, for the bound on its cycles; writes
 ``codegen/targets/bounds/<core>.toml``.
 
-    PYTHONPATH=. python bench/rows_bounds.py --core m4 --write      # minutes
+    python bench/rows_bounds.py --core m4 --write      # minutes
 
 Runs layers as real firmware on the core's emulated board, each on inputs of many kinds, and counts exactly how often
 every part of the kernel runs (``_rows_counts.py``). Coefficients that are not negative are fitted to the modelled
@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from layer_runs import roomy_board_of
+from fan_plans import plan_fan
+from layer_runs import modelled_cycles, roomy_board_of
 
+from picobnn.codegen.plan import Plan
 from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, InputConv2dStep, Program, Step, Tensor
 from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.strategies._rows_counts import Adder, Counts, adder_of, counts_of
@@ -39,8 +40,6 @@ from picobnn.codegen.vocabulary import (
     Window,
 )
 from picobnn.sim.reference import run_step
-from tests.support.fans import Fan, plan_fan
-from tests.support.modelled import modelled
 
 BitArray = npt.NDArray[np.uint8]
 ZERO_POINT = 128
@@ -179,7 +178,7 @@ def image_of(step: InputConv2dStep, bits: BitArray) -> BitArray:
 
 def fan_of(
     shape: Shape, layers: Sequence[Layer], board: Board, name: str, seed: int = 0
-) -> tuple[Fan, tuple[Layer, ...]]:
+) -> tuple[Plan, tuple[Layer, ...]]:
     """Those layers of the fan that the strategy accepts."""
     rng = np.random.default_rng(seed)
     first = bits_layer(shape.channels)
@@ -200,7 +199,7 @@ def fan_of(
             tensors, steps = list(program.tensors), list(program.steps)
             taken.append(layer)
     program = Program("bounds", ZERO_POINT, tuple(tensors), tuple(steps))
-    return Fan(plan_fan(program, [name] * (len(steps) - 1), board.target), ()), tuple(taken)
+    return plan_fan(program, [name] * (len(steps) - 1), board.target), tuple(taken)
 
 
 def _step(rng: np.random.Generator, layer: Layer, shape: Shape, index: int) -> tuple[Step, Shape]:
@@ -255,13 +254,12 @@ def adder_for(step: Step, board: Board, name: str) -> Adder:
     return adder_of(step, has_vectors=name == "rows_mve", is_v6m=board.target.isa is InstructionSet.V6M)
 
 
-def samples_of(fan: Fan, board: Board, name: str, bits: Sequence[BitArray]) -> list[Sample]:
-    program = fan.plan.program
+def samples_of(plan: Plan, board: Board, name: str, bits: Sequence[BitArray]) -> list[Sample]:
+    program = plan.program
     first = program.steps[0]
     assert isinstance(first, InputConv2dStep)
     images = [image_of(first, each) for each in bits]
-    with tempfile.TemporaryDirectory(prefix="picobnn-bench-") as folder:
-        cycles = modelled(fan, board, images, Path(folder))
+    cycles = modelled_cycles(plan, board, images)
     found = []
     for image, run in zip(images, cycles, strict=True):
         seen = np.asarray(run_step(program, first, image[None]))[0].astype(np.uint8)
@@ -319,10 +317,10 @@ def calibrate(board: Board, name: str) -> tuple[dict[str, float], int]:
     rng, found = np.random.default_rng(1), list[Sample]()
     programs = []
     for number, (shape, layers) in enumerate((*FANS, *(VECTORS if name == "rows_mve" else ()))):
-        fan, taken = fan_of(shape, layers, board, name, number)
+        plan, taken = fan_of(shape, layers, board, name, number)
         if taken:
-            programs.append(fan.plan.program)
-            found += samples_of(fan, board, name, some_bits(rng, shape))
+            programs.append(plan.program)
+            found += samples_of(plan, board, name, some_bits(rng, shape))
     parts = fit(found)
     most: dict[str, float] = {}
     for program in programs:

@@ -30,7 +30,7 @@ from picobnn.codegen.strategies._rows_counts import (
     plan_of,
 )
 
-TURNS = 300
+TURNS = 1000
 """Subgradient steps towards the least bound."""
 
 Coefficients = Mapping[str, float]

@@ -266,6 +266,23 @@ def test_it_combines_with_filters_removed_before(dense: Network, digits: Dataset
     assert [layer.total for layer in report.ones] == [layer.weight.numel() for layer in hidden_layers(sparse)]
 
 
+def test_statistics_are_those_of_the_last_values(dense: Network, digits: Dataset) -> None:
+    """The values make a step of their grid behind the last batch."""
+
+    def step_once(model: Network, place: StepRecord) -> None:
+        if place.step + 1 == place.steps:
+            for layer in hidden_layers(model):
+                assert layer.values is not None
+                layer.values.start_from(-0.2, 1.0)
+
+    training = training_on(digits, replace(_PINNED, epochs=1))
+    small, _ = apply(dense, GeneralDomain(after_step=[step_once]), Ones(0.3), training)
+    expected = deepcopy(small)
+    reestimate_norms(expected, training.batches)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(small.state_dict()[name], value), name
+
+
 def test_symmetric_values_stay_symmetric(dense: Network, digits: Dataset) -> None:
     _, report = apply(dense, GeneralDomain(symmetric=True), Ones(0.2), training_on(digits, replace(_PINNED, epochs=2)))
     assert all(layer.ratio == -(2 ** (layer.shift - 1)) for layer in report.ones)

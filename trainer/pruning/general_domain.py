@@ -227,6 +227,9 @@ class GeneralDomain:
             training.fit(model, objective=self._objective, after_step=callbacks)
         else:
             training.fit(model, objective=Constraint(goal, self._objective), after_step=self._after_step)
+        # Values move in whole steps of their grid. Running statistics lag behind a late one: .834 instead of .897 of
+        # the validation images were seen on fmnist_cnn at a share of .05.
+        reestimate_norms(model, training.batches)
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:
         """A copy, compacted where masks of an earlier method remove channels; the values are integers already."""

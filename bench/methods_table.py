@@ -42,7 +42,8 @@ def _ratios(row: Pays) -> str:
 
 
 def _direction(each: Direction) -> str:
-    figures = f"{100 * each.mean:+.2f}, {100 * each.two_errors:.2f}" if each.differences else "-"
+    errors = f", {100 * each.two_errors:.2f}" if len(each.differences) > 1 else ""
+    figures = f"{100 * each.mean:+.2f}{errors}" if each.differences else "-"
     return f"| {each.what} ({each.note}) | {figures} | {len(each.differences)} | {each.verdict} |"
 
 

@@ -52,15 +52,15 @@
     ldr     \d, [r9, \d]
     .endm
 
-/* The words of the 8 entries at r8, which stays; the carry of weight 8 is in r0. Loses r1-r3, r10 and
- * r11. 50 cycles. */
-    .macro add_eight
-    load_four r0, r1, r2, r3, 0
-    add_words r0, r1, r2, r3
-    load_four r2, r3, r10, r11, 8
-    add_words r2, r3, r10, r11
-    double_adder r5, r1, r0, r3, r2
-    pair_adder r6, r0, r1
+/* The words of 8 entries from entry \first at r8, which stays; the carry of weight 8 is in \p. Loses \q to \u.
+ * 50 cycles. */
+    .macro add_eight p, q, r, s, t, u, first
+    load_four \p, \q, \r, \s, \first
+    add_words \p, \q, \r, \s
+    load_four \r, \s, \t, \u, \first + 8
+    add_words \r, \s, \t, \u
+    double_adder r5, \q, \p, \s, \r
+    pair_adder r6, \p, \q
     .endm
 
     .macro core name, bits, has_classes, high, s5, s6, s7:vararg
@@ -90,13 +90,8 @@
 
     .balign 4
 20: /* 16 entries */
-    add_eight
-    load_four r1, r2, r3, r10, 16
-    add_words r1, r2, r3, r10
-    load_four r3, r10, r11, r12, 24
-    add_words r3, r10, r11, r12
-    double_adder r5, r2, r1, r10, r3
-    pair_adder r6, r1, r2
+    add_eight r0, r1, r2, r3, r10, r11, 0
+    add_eight r1, r2, r3, r10, r11, r12, 16
     full_adder r7, r0, r1
     str     r0, [sp, #-4]!
     add     r8, r8, #32
@@ -108,7 +103,7 @@
     add     r12, sp, r12, lsl #2
     tst     lr, #0x8000
     beq     30f
-    add_eight
+    add_eight r0, r1, r2, r3, r10, r11, 0
     and     r1, r7, r0
     eors    r7, r7, r0
     str     r1, [sp, #-4]!

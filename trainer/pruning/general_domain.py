@@ -177,6 +177,11 @@ class GeneralDomain:
                 ErrorId.PRUNING, "values that stay -a and +a have no closed form to start from.", where=self.name,
                 remedy="Use symmetric or closed_form: batch norm takes out a.",
             )  # fmt: skip
+        if not 0 <= ramp <= 1:
+            raise PicobnnError(
+                ErrorId.PRUNING, f"a ramp over {ramp:.3g} of the steps does not end at the goal.", where=self.name,
+                remedy="Give a part of the steps from 0 to 1; 0 trains by the published penalty.",
+            )  # fmt: skip
         self._closed_form = closed_form
         self._value_bits = value_bits
         self._symmetric = symmetric

@@ -34,9 +34,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, mallopt(3)
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Epochs, batch and peak learning rates. ``gate`` and ``layer``: epochs per layer of a layer-wise schedule's two
-    phases. ``precision``: of the training convolutions; gates train in
-    float32 whatever it is. ``epoch_minutes``: CPU minutes of one epoch, a first guess that the rows already there
-    replace."""
+    phases. ``precision``: of the training convolutions; gates train in float32 whatever it is. ``epoch_minutes``: CPU
+    minutes of one epoch, a first guess that the rows already there replace."""
 
     dataset: str
     widths: tuple[int, ...]

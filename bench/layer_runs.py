@@ -22,13 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from picobnn.codegen.bnn_file import model_hash
+from picobnn.codegen.budget import Budget
 from picobnn.codegen.emit import render_model
 from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Kernels, Optimize, Plan
 from picobnn.codegen.program import Program, step_macs
 from picobnn.codegen.project import project_facts, render_project
 from picobnn.codegen.runtime_code import MODEL, code_units, transpose_units
-from picobnn.codegen.select import make_plan
+from picobnn.codegen.select import NO_BUDGET, make_plan
 from picobnn.codegen.strategies import find_strategy, table_bytes
 from picobnn.codegen.targets import Board, find_core, load_board
 from picobnn.codegen.targets.costs import CoreCosts
@@ -101,9 +102,13 @@ def plan_for(
     optimize: Optimize = Optimize.SPEED,
     forced: Mapping[int, str] | None = None,
     costs: CoreCosts | None = None,
+    budget: Budget = NO_BUDGET,
 ) -> Plan:
-    """The plan for a board's core. ``costs``: instead of those that are known. Raises E_NO_STRATEGY."""
-    return make_plan(program, board.target, kernels=kernels, optimize=optimize, forced=forced, costs=costs)
+    """The plan for a board's core. ``costs``: instead of those that are known. Raises E_NO_STRATEGY and, with a
+    budget, E_BUDGET_EXCEEDED."""
+    return make_plan(
+        program, board.target, kernels=kernels, optimize=optimize, forced=forced, costs=costs, budget=budget
+    )
 
 
 def link_plan(plan: Plan, board: Board) -> tuple[BuiltFirmware, LinkMap]:

@@ -26,6 +26,7 @@ from methods_cells import all_tables
 from methods_lab import RECIPES, Cell, Lab, Recipe, cpu_seconds
 from methods_report import draw, report_text
 from methods_rows import Row, done_cells, make_rows, merge_rows, read_rows
+from methods_tables import fastest
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "methods.json"
@@ -64,7 +65,7 @@ def run_cells(
             print(f"stopped before {' '.join(cell.key)} seed {seed}: {spent:.1f} + {expected:.1f} minutes", flush=True)
             return number
         trained = lab.trained(cell, seed)
-        rows = make_rows(lab, *cell.key, seed, trained, commit)
+        rows = make_rows(lab, *cell.key, seed, trained, commit, _dense_flash(read_rows(results, dict(header))))
         merge_rows(results, dict(header), rows)
         row = rows[0]
         print(
@@ -74,6 +75,11 @@ def run_cells(
             flush=True,
         )
     return len(work)
+
+
+def _dense_flash(rows: Sequence[Row]) -> int | None:
+    """Flash of the dense network's fastest plan, the same for all seeds but for a few bytes; None before its row."""
+    return next((row["flash_bytes"] for row in fastest(rows) if row["method"] == "dense"), None)
 
 
 def _commit() -> str:

@@ -33,18 +33,16 @@ class Pays:
 
 
 def pays(rows: Sequence[Row]) -> list[Pays]:
-    """Every setting and kind of plan against the fastest plan of the dense network.
-
-    A seed whose balanced plan is its fastest one has one row, which counts for both."""
+    """Every setting and kind of plan against the fastest plan of the dense network; a kind that a seed has no plan of
+    is not counted for others either."""
     dense = {row["seed"]: row for row in fastest(rows) if row["method"] == "dense"}
     found = {(row["method"], row["setting"], row["optimize"], row["seed"]): row for row in rows if row["seed"] in dense}
     table = []
     for method, setting, optimize in sorted({key[:3] for key in found}):
-        group = [
-            found.get((method, setting, optimize, seed), fast)
-            for seed in sorted(dense)
-            if (fast := found.get((method, setting, FASTEST, seed))) is not None
-        ]
+        seeds = [seed for seed in sorted(dense) if (method, setting, FASTEST, seed) in found]
+        group = [row for seed in seeds if (row := found.get((method, setting, optimize, seed))) is not None]
+        if len(group) < len(seeds):
+            continue
         table.append(
             Pays(
                 *(method, setting, optimize),

@@ -16,7 +16,8 @@ from torch import nn
 
 from picobnn.codegen.ir import Shape
 from picobnn.codegen.lower import compile_graph
-from picobnn.codegen.program import BinaryConv2dStep
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep
+from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.reference import run_program
 from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
@@ -25,7 +26,7 @@ from picobnn.trainer.evaluate import predict
 from picobnn.trainer.export import to_graph
 from picobnn.trainer.fit import FitOptions, StepRecord, fit, seed_everything
 from picobnn.trainer.layers import BinaryConv2d, BinaryLinear, PadMode, TwoValues, best_two_values, fractional_bits
-from picobnn.trainer.models import Network, build_model, hidden_layers
+from picobnn.trainer.models import Network, build_model, hidden_layers, valued_layers
 from picobnn.trainer.pruning import (
     FilterScale,
     GeneralDomain,
@@ -272,6 +273,39 @@ def test_it_combines_with_filters_removed_before(dense: Network, digits: Dataset
     assert sparse.config.widths == fewer.config.widths
     assert sparse.config.value_bits == 4
     assert [layer.total for layer in report.ones] == [layer.weight.numel() for layer in hidden_layers(sparse)]
+
+
+def test_the_head_may_have_two_values_too(dense: Network, digits: Dataset, tmp_path) -> None:
+    training = training_on(digits, replace(_PINNED, epochs=2))
+    sparse, report = apply(dense, GeneralDomain(head=True), Ones(0.2), training)
+    layers = valued_layers(sparse)
+    assert layers[:-1] == hidden_layers(sparse)
+    assert [layer.total for layer in report.ones] == [layer.weight.numel() for layer in layers]
+    assert sum(layer.ones for layer in report.ones) <= 0.2 * sum(layer.total for layer in report.ones)
+    assert 0 < report.ones[-1].ones < report.ones[-1].total / 2
+
+    path = tmp_path / "sparse.safetensors"
+    write_checkpoint(checkpoint_of(sparse), path)
+    again = restore_model(read_checkpoint(path), str(path))
+    images = digits.test.images[:64]
+    wanted = predict(sparse, images)
+    assert torch.equal(predict(again, images), wanted)
+    program = compile_graph(to_graph(again, Shape(8, 8, 1), "sparse"))
+    assert isinstance(program.steps[-1], BinaryDenseStep)
+    assert program.steps[-1].domain != PLUS_MINUS_ONE
+    logits = run_program(program, images)[-1]
+    assert np.array_equal(logits.reshape(len(images), -1), np.asarray(wanted))
+
+
+def test_a_head_that_gets_two_values_computes_the_same_logits_until_it_learns(dense: Network, digits: Dataset) -> None:
+    """Up to batch norm's epsilon and the rounding of the last multiplier."""
+    started = deepcopy(dense)
+    GeneralDomain(head=True).prepare(started)
+    ours, theirs = (model.layers.logits.to_float(predict(model, digits.val.images[:200])) for model in (started, dense))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+    GeneralDomain(6).prepare(started)
+    assert started.config.value_head
+    assert all(layer.values is not None and int(layer.values.shift) == 6 for layer in valued_layers(started))
 
 
 def test_statistics_are_those_of_the_last_values(dense: Network, digits: Dataset) -> None:

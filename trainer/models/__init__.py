@@ -10,7 +10,7 @@ from typing import Any
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.models.digits_cnn import DigitsCnn
 from picobnn.trainer.models.fmnist_cnn import FmnistCnn
-from picobnn.trainer.models.network import Network, NetworkConfig, hidden_layers
+from picobnn.trainer.models.network import Network, NetworkConfig, hidden_layers, valued_layers
 
 MODELS: dict[str, type[Network]] = {model.model_name: model for model in (DigitsCnn, FmnistCnn)}
 
@@ -48,11 +48,13 @@ def build_model(name: str, config: Mapping[str, Any] | None = None) -> Network:
                 remedy="Give a list of positive integers, one per convolution.",
             )
         values["widths"] = tuple(widths)
-    value_bits = values.pop("value_bits", None)
+    value_bits, value_head = values.pop("value_bits", None), values.pop("value_head", False)
     model = MODELS[name](**values)
     if value_bits is not None:
-        model.learn_values(value_bits)
+        model.learn_values(value_bits, head=value_head)
     return model
 
 
-__all__ = ["MODELS", "DigitsCnn", "FmnistCnn", "Network", "NetworkConfig", "build_model", "hidden_layers"]
+__all__ = [
+    "MODELS", "DigitsCnn", "FmnistCnn", "Network", "NetworkConfig", "build_model", "hidden_layers", "valued_layers",
+]  # fmt: skip

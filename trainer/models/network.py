@@ -24,13 +24,14 @@ from picobnn.trainer.layers import BinaryConv2d, BinaryLinear, InputConv2d, Logi
 class NetworkConfig:
     """What rebuilds a network. ``widths``: filters of each convolution; ``zero_point``: 0..255 of the input;
     ``value_bits``: fractional bits of the two learned weight values of every layer between the first and the last,
-    None where weights are -1 and +1."""
+    with ``value_head`` of the last too; None where weights are -1 and +1."""
 
     widths: tuple[int, ...]
     classes: int = 10
     zero_point: int = 128
     float_twin: bool = False
     value_bits: int | None = None
+    value_head: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :func:`picobnn.trainer.models.build_model` takes them back."""
@@ -56,18 +57,29 @@ class Network(nn.Module):
         result: Tensor = self.layers(image)
         return result
 
-    def learn_values(self, value_bits: int) -> None:
-        """Give every hidden binary layer two learned weight values (:class:`TwoValues`), in place."""
-        for layer in hidden_layers(self):
+    def learn_values(self, value_bits: int, *, head: bool = False) -> None:
+        """Give every hidden binary layer two learned weight values (:class:`TwoValues`), in place; the last layer too
+        with ``head``, or when it has some."""
+        with_head = head or self.config.value_head
+        for layer in _binary_layers(self) if with_head else hidden_layers(self):
             layer.learn_values(value_bits)
-        self.config = replace(self.config, value_bits=value_bits)
+        self.config = replace(self.config, value_bits=value_bits, value_head=with_head)
 
 
 def hidden_layers(model: nn.Module) -> tuple[BinaryConv2d | BinaryLinear, ...]:
     """The binary layers between bits and bits, in order of definition: not the first, which reads the image, and not
     the last, which makes the logits."""
-    layers = [layer for layer in model.modules() if isinstance(layer, BinaryConv2d | BinaryLinear)]
-    return tuple(layers[:-1])
+    return _binary_layers(model)[:-1]
+
+
+def valued_layers(model: nn.Module) -> tuple[BinaryConv2d | BinaryLinear, ...]:
+    """The layers that a share of ones is about: the hidden ones, and the last where it has two learned values."""
+    layers = _binary_layers(model)
+    return layers if layers and layers[-1].values is not None else layers[:-1]
+
+
+def _binary_layers(model: nn.Module) -> tuple[BinaryConv2d | BinaryLinear, ...]:
+    return tuple(layer for layer in model.modules() if isinstance(layer, BinaryConv2d | BinaryLinear))
 
 
 class Centre(nn.Module):

@@ -5,7 +5,7 @@ from picobnn.trainer.pruning.binary_l2 import Binarization, BinaryL2, Form, Marg
 from picobnn.trainer.pruning.bottom_up import Phase
 from picobnn.trainer.pruning.compaction import compact
 from picobnn.trainer.pruning.differential_evolution import EvolutionForm, EvolutionSettings
-from picobnn.trainer.pruning.distillation import Distillation
+from picobnn.trainer.pruning.distillation import Distillation, Distilled
 from picobnn.trainer.pruning.edropout import EDropout
 from picobnn.trainer.pruning.filter_scale import FilterScale
 from picobnn.trainer.pruning.gate_loss import GateLoss, Regularizer, Statistics
@@ -30,12 +30,12 @@ from picobnn.trainer.pruning.structure import FilterGroup, count_macs, find_filt
 from picobnn.trainer.pruning.training import Batches, Training, training_batches, training_on
 
 __all__ = [
-    "Batches", "Binarization", "BinaryL2", "Distillation", "EDropout", "EvolutionForm", "EvolutionSettings",
-    "FilterGroup", "FilterScale", "Form", "GateLoss", "Gates", "GeneralDomain", "IsingPruning", "LayerMargins",
-    "LayerOnes", "LossSensitivity", "MarginPull", "MsfCascade", "MsfLayerwise", "Ones", "Phase", "PrunedLayer",
-    "PruningMethod", "PruningReport", "PruningSettings", "Quota", "RandomFilters", "RandomState", "RankingMethod",
-    "Redundancy", "Regularizer", "Retrain", "Rule", "Scope", "SearchResult", "SearchSettings", "SignFlips",
-    "Statistics", "Training", "apply", "check_together", "choose_kept", "compact", "count_is_met", "count_macs",
-    "find_filters", "make_quota", "measure_margins", "prune", "reestimate_norms", "retrain_with", "set_masks",
-    "training_batches", "training_on",
+    "Batches", "Binarization", "BinaryL2", "Distillation", "Distilled", "EDropout", "EvolutionForm",
+    "EvolutionSettings", "FilterGroup", "FilterScale", "Form", "GateLoss", "Gates", "GeneralDomain", "IsingPruning",
+    "LayerMargins", "LayerOnes", "LossSensitivity", "MarginPull", "MsfCascade", "MsfLayerwise", "Ones", "Phase",
+    "PrunedLayer", "PruningMethod", "PruningReport", "PruningSettings", "Quota", "RandomFilters", "RandomState",
+    "RankingMethod", "Redundancy", "Regularizer", "Retrain", "Rule", "Scope", "SearchResult", "SearchSettings",
+    "SignFlips", "Statistics", "Training", "apply", "check_together", "choose_kept", "compact", "count_is_met",
+    "count_macs", "find_filters", "make_quota", "measure_margins", "prune", "reestimate_norms", "retrain_with",
+    "set_masks", "training_batches", "training_on",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from picobnn.errors import ErrorId, PicobnnError
+from picobnn.trainer.step import cross_entropy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,21 @@ class Teacher:
         """(N, classes) float, without a graph."""
         result: Tensor = self._main.to(images.device)(images)
         return result.float()
+
+
+class Distilled:
+    """An objective: the task, and the distance from the logits of ``main``, which is copied as it is now and frozen.
+
+    ``loss = cross entropy + weight * distance``. For training any network beside a better one; the release of SBNN
+    trains on ImageNet like that (methods.md 3.5, "knowledge distillation").
+    """
+
+    def __init__(self, main: nn.Module, distillation: Distillation = DEFAULT_DISTILLATION) -> None:
+        self._teacher = Teacher(main)
+        self._distillation = distillation
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and logits."""
+        loss, logits = cross_entropy(model, images, labels)
+        distance = distillation_loss(logits, self._teacher.logits(images), self._distillation.temperature)
+        return loss + self._distillation.weight * distance, logits

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.fit import StepCallback, StepRecord
-from picobnn.trainer.layers import best_two_values
-from picobnn.trainer.models import Network, hidden_layers
+from picobnn.trainer.layers import LogitScale, best_two_values
+from picobnn.trainer.models import Network, hidden_layers, valued_layers
 from picobnn.trainer.pruning.method import finish_masked, first_image
 from picobnn.trainer.pruning.report import LayerOnes, PruningReport
 from picobnn.trainer.pruning.statistics import reestimate_norms
@@ -42,7 +42,7 @@ DEFAULT_VALUE_BITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Ones:
-    """The goal: ``share`` of all weight bits of the hidden layers that may be 1 (EC), above 0 and at most 0.5.
+    """The goal: ``share`` of all weight bits of the layers with two values that may be 1 (EC), above 0 and at most 0.5.
 
     ``penalty_share``: gamma, the part of the total loss that the penalty makes up while the goal is not met, 0 to below
     1; None: the release's. 0, or a share of 0.5, switches the penalty off. It is for training by the penalty only.
@@ -104,7 +104,7 @@ class Constraint:
         """The objective with the penalty: loss and logits."""
         loss, logits = self._objective(model, images, labels)
         gamma = self._goal.gamma
-        excess = share_of_ones([layer.weight for layer in hidden_layers(model)]) - self._goal.share
+        excess = share_of_ones([layer.weight for layer in valued_layers(model)]) - self._goal.share
         if gamma == 0 or float(excess.detach()) <= MET_WITHIN:
             return loss, logits
         weight = gamma * loss.detach() / (excess.detach() * (1 - gamma))
@@ -127,7 +127,7 @@ class Ramp:
         self._first: float | None = None
 
     def __call__(self, model: Network, place: StepRecord) -> None:
-        weights = [layer.weight for layer in hidden_layers(model)]
+        weights = [layer.weight for layer in valued_layers(model)]
         total = sum(weight.numel() for weight in weights)
         ones = sum(int((weight >= 0).sum()) for weight in weights)
         self._first = ones / total if self._first is None else self._first
@@ -152,6 +152,8 @@ def keep_largest(weights: Sequence[Tensor], count: int) -> None:
 class GeneralDomain:
     """Learned {alpha, beta} per layer under a global share of ones. ``value_bits``: of rho's grid (kernels.md 7).
 
+    ``head``: the last layer too, whose inputs are bits like those of the hidden ones. Inferred: the release leaves out
+    the first and the last layer, which are real there (methods.md 3.4).
     ``symmetric``: keep phi at 0, that is -a and +a: the control that the two values must beat at equal shares.
     ``closed_form``: start each layer from the two values nearest to its latent weights with the bits they have, not
     from -1 and +1, and learn them from there on (methods.md 3.3, there from memory; 3.8 for networks trained before).
@@ -167,6 +169,7 @@ class GeneralDomain:
         value_bits: int = DEFAULT_VALUE_BITS,
         *,
         symmetric: bool = False,
+        head: bool = False,
         closed_form: bool = False,
         ramp: float = 0.5,
         objective: Objective = cross_entropy,
@@ -185,12 +188,14 @@ class GeneralDomain:
         self._closed_form = closed_form
         self._value_bits = value_bits
         self._symmetric = symmetric
+        self._head = head
         self._ramp = ramp
         self._objective = objective
         self._after_step = after_step
 
     def prepare(self, model: nn.Module) -> None:
-        """tau = 1, phi = 0 in every hidden layer: the -1/+1 network, its sums and their statistics times 2**(k - 1).
+        """tau = 1, phi = 0 in every hidden layer, with ``head`` in the last: the -1/+1 network, its sums and their
+        statistics times 2**(k - 1).
 
         With ``closed_form`` other values, which no statistics fit before :meth:`run`.
         """
@@ -199,14 +204,18 @@ class GeneralDomain:
                 ErrorId.PRUNING, "there are no hidden binary layers.", where=type(model).__name__,
                 remedy="Use a network of picobnn.trainer.models, not its float twin.",
             )  # fmt: skip
-        fresh = [layer for layer in hidden_layers(model) if layer.values is None]
-        model.learn_values(self._value_bits)
-        for group in find_filters(model):
-            for norm in group.norms if group.layer in fresh else ():
-                if norm.running_mean is not None and norm.running_var is not None:
-                    norm.running_mean *= 2.0 ** (self._value_bits - 1)
-                    norm.running_var *= 4.0 ** (self._value_bits - 1)
-        for layer in hidden_layers(model):
+        had_values = {layer for layer in valued_layers(model) if layer.values is not None}
+        model.learn_values(self._value_bits, head=self._head)
+        layers = valued_layers(model)
+        fresh = set(layers) - had_values
+        norms = [norm for group in find_filters(model) if group.layer in fresh for norm in group.norms]
+        if layers[-1] in fresh and len(layers) > len(hidden_layers(model)):
+            norms += [module.norm for module in model.modules() if isinstance(module, LogitScale)]
+        for norm in norms:
+            if norm.running_mean is not None and norm.running_var is not None:
+                norm.running_mean *= 2.0 ** (self._value_bits - 1)
+                norm.running_var *= 4.0 ** (self._value_bits - 1)
+        for layer in layers:
             assert layer.values is not None  # learn_values() has just made them
             if self._symmetric:
                 layer.values.phi.requires_grad_(False)
@@ -243,7 +252,7 @@ class GeneralDomain:
 
 
 def count_ones(model: nn.Module) -> tuple[LayerOnes, ...]:
-    """Weight bits and ones of every hidden binary layer, with its domain."""
+    """Weight bits and ones, with the domain, of every hidden binary layer and of a last one with two learned values."""
     named: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
     return tuple(
         LayerOnes(
@@ -253,5 +262,5 @@ def count_ones(model: nn.Module) -> tuple[LayerOnes, ...]:
             shift=1 if layer.values is None else int(layer.values.shift),
             ratio=-1 if layer.values is None else layer.values.ratio,
         )
-        for layer in hidden_layers(model)
+        for layer in valued_layers(model)
     )

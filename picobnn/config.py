@@ -102,6 +102,7 @@ class PruneSection(_Section):
     """Pruning: ``rate`` is the share to remove, of all filters or, with ``domain``, of the ones among the weight bits
     (at least 0.5). Rankings cut in ``rounds`` with retraining after each; the others train as they go.
     ``whole_words``: layers keep whole words of filters, which is what kernels are fast on; the rate is met roughly.
+    ``distillation``: weight of the distance from the dense network's logits while the pruned one trains; 0: off.
 
     At most one target replaces the rate: a share to remove, bytes of flash on ``target.board``, or estimated cycles of
     one core ("m4=120000"). How much to prune is then found so that the result meets it within 5 %.
@@ -113,6 +114,7 @@ class PruneSection(_Section):
     target_flash: Bytes | None = None
     target_cycles: Annotated[str, AfterValidator(_check_cycles_goal)] | None = None
     whole_words: bool = False
+    distillation: Annotated[float, Field(ge=0, le=100)] = 0.0
     rounds: Annotated[int, Field(ge=1, le=100)] = 1
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01

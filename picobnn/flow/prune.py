@@ -69,6 +69,7 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
     from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_model, write_checkpoint
     from picobnn.trainer.evaluate import evaluate
     from picobnn.trainer.fit import FitOptions
+    from picobnn.trainer.step import Objective, cross_entropy
 
     started = time.perf_counter()
     dense = run.require(run.dense_checkpoint, "train")
@@ -90,7 +91,16 @@ def prune(config: Config, run: RunDirectory, *, show_progress: bool = False) -> 
         write_config(run, config)
         forget_behind_prune(run)
 
-    work = _Work(config, network, begin, pruning.training_on(dataset, options), pruning.retrain_with(dataset, options))
+    objective: Objective = cross_entropy
+    if config.prune.distillation:
+        objective = pruning.Distilled(network, pruning.Distillation(config.prune.distillation))
+    work = _Work(
+        config,
+        network,
+        begin,
+        pruning.training_on(dataset, options, objective=objective),
+        pruning.retrain_with(dataset, options, objective=objective),
+    )
     small, report, goal = work.prune(dataset.train.images)
     write_checkpoint(checkpoint_of(small, {"pruning": report.as_dict()}), run.pruned_checkpoint)
     outcome = PruneOutcome(

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor, nn
 
 from picobnn.config import PruneMethod
 from picobnn.flow.image import build_outcome, make_image
 from picobnn.flow.run_directory import RunDirectory, create_run
 from picobnn.flow.state import prune_is_done
 from picobnn.flow.train import train
+from picobnn.trainer.pruning import Distillation, Distilled
 from tests.support.small_run import HAVE_FIRMWARE, small_config
 
 needs_firmware = pytest.mark.skipif(not HAVE_FIRMWARE, reason="needs make and arm-none-eabi-gcc")
@@ -164,6 +166,29 @@ def test_layers_keep_whole_words(run: RunDirectory, goal: tuple[str, str], capsy
     code, found = prune(capsys, run, "--method", "scale", "--set", "prune.whole_words=true", *goal)
     assert code == 0, found
     assert [layer["kept"] for layer in found["layers"]] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("method", ["scale", "domain"])
+def test_distillation_takes_part_in_the_training_when_it_has_a_weight(
+    run: RunDirectory, method: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights: list[float] = []
+
+    class Watched(Distilled):
+        def __init__(self, main: nn.Module, distillation: Distillation) -> None:
+            super().__init__(main, distillation)
+            self._weight = distillation.weight
+
+        def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            weights.append(self._weight)
+            return super().__call__(model, images, labels)
+
+    monkeypatch.setattr("picobnn.trainer.pruning.Distilled", Watched)
+    for settings in ((), ("--set", "prune.distillation=0.5")):
+        assert not weights
+        code, found = prune(capsys, run, "--method", method, "--set", "prune.rate=0.6", *settings)
+        assert code == 0, found
+    assert set(weights) == {0.5}
 
 
 @pytest.mark.slow

@@ -111,10 +111,10 @@ class _Watch:
 @methods
 def test_only_kept_filters_learn_and_the_frozen_state_stays(make: Callable[..., StatePruning], some: Dataset) -> None:
     watch = _Watch()
-    method = make(replace(_BRIEF, latest=0.7), objective=watch.objective, after_step=[watch.after_step])
+    method = make(replace(_BRIEF, latest=0.7), after_step=[watch.after_step])
     model = _network()
     method.prepare(model)
-    method.run(model, None, training_on(some, _PINNED))
+    method.run(model, None, training_on(some, _PINNED, objective=watch.objective))
     watch.check_rest((8, 12, 12))
     assert method.result is not None
     assert method.result.steps == 7 == len(method.result.energies)
@@ -132,8 +132,8 @@ def test_only_kept_filters_learn_and_the_frozen_state_stays(make: Callable[..., 
 @pytest.mark.parametrize("goal", [Quota(15), Quota(25), _PER_LAYER])
 def test_quotas_are_met_exactly(make: Callable[..., StatePruning], goal: Quota, some: Dataset) -> None:
     watch = _Watch()
-    method = make(_BRIEF, objective=watch.objective)
-    small, report = apply(_network(1), method, goal, training_on(some, _PINNED))
+    training = training_on(some, _PINNED, objective=watch.objective)
+    small, report = apply(_network(1), make(_BRIEF), goal, training)
     kept = [layer.kept for layer in report.layers]
     assert list(small.config.widths) == kept
     if isinstance(goal.remove, int):
@@ -209,10 +209,10 @@ def test_the_control_keeps_the_same_counts_and_its_mask_from_the_first_step(some
     for seed in (1, 2):
         watch = _Watch()
         counts = {layer.name: layer.kept for layer in report.layers}
-        method = RandomState(counts, seed, objective=watch.objective, after_step=[watch.after_step])
+        method = RandomState(counts, seed, after_step=[watch.after_step])
         model = _network()
         method.prepare(model)
-        method.run(model, None, training)
+        method.run(model, None, replace(training, objective=watch.objective))
         watch.check_rest((8, 12, 12))
         small, control = method.finish(model)
         assert control.layers == report.layers

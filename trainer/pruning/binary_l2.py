@@ -29,7 +29,6 @@ from picobnn.trainer.pruning.method import finish_masked, first_image
 from picobnn.trainer.pruning.report import PruningReport
 from picobnn.trainer.pruning.statistics import reestimate_norms
 from picobnn.trainer.pruning.training import Training
-from picobnn.trainer.step import Objective, cross_entropy
 
 DEFAULT_LAM = 0.03
 """Inferred: the source's coefficient was not found."""
@@ -142,7 +141,7 @@ class BinaryL2:
     """Train with the pull. Its goal is None: nothing is removed.
 
     ``lam = 0`` is plain training, bit for bit, the deterministic baseline; with ``STOCHASTIC`` it is the other one.
-    ``objective`` and ``after_step``: what else the training does, for combinations. Inside :class:`GeneralDomain` use
+    ``after_step``: what else the training does after each step, for combinations. Inside :class:`GeneralDomain` use
     ``GeneralDomain(after_step=[MarginPull(ready=count_is_met(goal))])``.
     """
 
@@ -155,12 +154,10 @@ class BinaryL2:
         *,
         ramp: bool = True,
         binarization: Binarization = Binarization.DETERMINISTIC,
-        objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
         self._pull = MarginPull(form, lam, ramp=ramp)
         self._binarization = binarization
-        self._objective = objective
         self._after_step = after_step
 
     def prepare(self, model: nn.Module) -> None:
@@ -185,7 +182,7 @@ class BinaryL2:
         """Train with the options of ``training``. Drawn signs gave other statistics than eval mode meets: they are
         estimated anew with the signs of the latent weights (inferred; epochs' validation figures lack this)."""
         self._image = first_image(training.batches)
-        training.fit(model, objective=self._objective, after_step=(*self._after_step, self._pull))
+        training.fit(model, after_step=(*self._after_step, self._pull))
         if self._binarization is Binarization.STOCHASTIC:
             for layer in _binary_layers(model):
                 layer.train_binarizer = sign_ste

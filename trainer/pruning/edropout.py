@@ -18,7 +18,6 @@ from picobnn.trainer.modes import probing
 from picobnn.trainer.pruning.differential_evolution import Energy
 from picobnn.trainer.pruning.filter_states import FilterStates, Keep
 from picobnn.trainer.pruning.state_pruning import SearchSettings, StatePruning
-from picobnn.trainer.step import Objective, cross_entropy
 
 MARGIN_SCALE = 10.0
 
@@ -35,10 +34,9 @@ class EDropout(StatePruning):
         self,
         settings: SearchSettings | None = None,
         *,
-        objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
-        super().__init__(settings or SearchSettings(), objective, after_step)
+        super().__init__(settings or SearchSettings(), after_step)
 
     def energy(
         self, model: nn.Module, states: FilterStates, images: Tensor, labels: Tensor, keep: Keep | None  # noqa: ARG002

@@ -158,8 +158,8 @@ class GeneralDomain:
     ``closed_form``: start each layer from the two values nearest to its latent weights with the bits they have, not
     from -1 and +1, and learn them from there on (methods.md 3.3, there from memory; 3.8 for networks trained before).
     ``ramp``: part of the steps, to 1, over which the limit of :class:`Ramp` falls; 0: the penalty of
-    :class:`Constraint` instead, as published. ``objective`` and ``after_step``: what else the training does, for
-    combinations, after each step behind the ramp's.
+    :class:`Constraint` instead, as published. ``after_step``: what else the training does after each step, behind the
+    ramp's, for combinations.
     """
 
     name: ClassVar[str] = "domain"
@@ -172,7 +172,6 @@ class GeneralDomain:
         head: bool = False,
         closed_form: bool = False,
         ramp: float = 0.5,
-        objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
         if symmetric and closed_form:
@@ -190,7 +189,6 @@ class GeneralDomain:
         self._symmetric = symmetric
         self._head = head
         self._ramp = ramp
-        self._objective = objective
         self._after_step = after_step
 
     def prepare(self, model: nn.Module) -> None:
@@ -238,9 +236,9 @@ class GeneralDomain:
             reestimate_norms(model, training.batches)
         if self._ramp > 0:
             callbacks: list[StepCallback] = [Ramp(goal, self._ramp), *self._after_step]
-            training.fit(model, objective=self._objective, after_step=callbacks)
+            training.fit(model, after_step=callbacks)
         else:
-            training.fit(model, objective=Constraint(goal, self._objective), after_step=self._after_step)
+            training.fit(model, objective=Constraint(goal, training.objective), after_step=self._after_step)
         # Values move in whole steps of their grid. Running statistics lag behind a late one: .834 instead of .897 of
         # the validation images were seen on fmnist_cnn at a share of .05.
         reestimate_norms(model, training.batches)

@@ -29,7 +29,6 @@ from picobnn.trainer.pruning.ising_energy import (
     redundancy,
 )
 from picobnn.trainer.pruning.state_pruning import SearchSettings, StatePruning
-from picobnn.trainer.step import Objective, cross_entropy
 
 POPULATION = 32
 """States of the release's code; scoring one costs nothing beside a training step."""
@@ -60,7 +59,6 @@ class IsingPruning(StatePruning):
         linear: float = 1.0,
         unconnected: float = -1.0,
         keep_floor: float = 0.1,
-        objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
         if linear <= 0 or unconnected not in (-1.0, 0.0) or not 0 <= keep_floor < 1:
@@ -69,7 +67,7 @@ class IsingPruning(StatePruning):
                 where="Ising energy", remedy="linear is above 0, unconnected -1 or 0, the keep floor 0 to below 1.",
             )  # fmt: skip
         chosen = settings or SearchSettings(EvolutionSettings(population=POPULATION))
-        super().__init__(chosen, objective, after_step)
+        super().__init__(chosen, after_step)
         self._measure = measure
         self._linear = linear
         self.expected_share = min(1.0, linear / 2)

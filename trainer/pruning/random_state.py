@@ -20,12 +20,11 @@ from picobnn.trainer.pruning.masks import set_masks
 from picobnn.trainer.pruning.method import finish_masked, first_image
 from picobnn.trainer.pruning.report import PruningReport
 from picobnn.trainer.pruning.training import Training
-from picobnn.trainer.step import Objective, cross_entropy
 
 
 class RandomState:
     """``keep``: filters to keep per layer, every layer named. Trains like :class:`StatePruning`: masked, with what was
-    removed at rest. ``objective`` and ``after_step``: what else the training does, for combinations."""
+    removed at rest. ``after_step``: what else the training does after each step, for combinations."""
 
     name: ClassVar[str] = "random_state"
 
@@ -34,12 +33,10 @@ class RandomState:
         keep: Mapping[str, int],
         seed: int = 0,
         *,
-        objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
         self._keep = dict(keep)
         self._seed = seed
-        self._objective = objective
         self._after_step = after_step
 
     @classmethod
@@ -57,7 +54,7 @@ class RandomState:
         states = FilterStates(model)
         allowed = Allowed(states, torch.Generator().manual_seed(self._seed), [1] * len(states.widths), self._keep)
         states.write(allowed(torch.zeros(1, states.bits, dtype=torch.float64))[0])
-        steps = MaskedTraining(states.groups, self._objective)
+        steps = MaskedTraining(states.groups, training.objective)
         training.fit(model, objective=steps, after_step=(steps.after_step, *self._after_step))
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, PruningReport]:

@@ -13,9 +13,16 @@ from picobnn.trainer.data import Dataset
 from picobnn.trainer.fit import EpochCallback, FitOptions, fit
 from picobnn.trainer.models import Network
 from picobnn.trainer.pruning.schedule import Retrain
+from picobnn.trainer.step import Objective, cross_entropy
 
 
-def retrain_with(dataset: Dataset, options: FitOptions, *, on_epoch: Sequence[EpochCallback] = ()) -> Retrain:
+def retrain_with(
+    dataset: Dataset,
+    options: FitOptions,
+    *,
+    on_epoch: Sequence[EpochCallback] = (),
+    objective: Objective = cross_entropy,
+) -> Retrain:
     """A retraining step that fits the compacted network; round n uses ``options.seed + n``.
 
     A checkpoint file in ``options`` gets the round's number into its name.
@@ -29,7 +36,8 @@ def retrain_with(dataset: Dataset, options: FitOptions, *, on_epoch: Sequence[Ep
             )  # fmt: skip
         path = options.checkpoint
         round_path = None if path is None else path.with_name(f"{path.stem}-round{number}{path.suffix}")
-        fit(model, dataset, replace(options, seed=options.seed + number, checkpoint=round_path), on_epoch=on_epoch)
+        own = replace(options, seed=options.seed + number, checkpoint=round_path)
+        fit(model, dataset, own, on_epoch=on_epoch, objective=objective)
         return model
 
     return retrain

@@ -27,7 +27,7 @@ from picobnn.trainer.pruning.method import finish_masked, first_image
 from picobnn.trainer.pruning.quota import Quota
 from picobnn.trainer.pruning.report import PruningReport
 from picobnn.trainer.pruning.training import Training
-from picobnn.trainer.step import Objective, cross_entropy
+from picobnn.trainer.step import Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class SearchResult:
 class StatePruning(ABC):
     """Goal None: the energy's own optimum. A :class:`Quota`: exactly the filters it leaves.
 
-    ``objective`` and ``after_step``: what else the training does, for combinations. After ``run``, ``result`` says how
+    ``after_step``: what else the training does after each step, for combinations. After ``run``, ``result`` says how
     the search went. Training starts from the weights that are there, random or trained (the authors start from random).
     """
 
@@ -91,12 +91,10 @@ class StatePruning(ABC):
     def __init__(
         self,
         settings: SearchSettings,
-        objective: Objective = cross_entropy,
         after_step: Sequence[StepCallback] = (),
     ) -> None:
         self.settings = settings
         self.result: SearchResult | None = None
-        self._objective = objective
         self._after_step = after_step
 
     @abstractmethod
@@ -131,7 +129,7 @@ class StatePruning(ABC):
         """
         self._image = first_image(training.batches)
         seed = training.seed if self.settings.seed is None else self.settings.seed
-        search = _Search(self, FilterStates(model), goal, self._objective, torch.Generator().manual_seed(seed))
+        search = _Search(self, FilterStates(model), goal, training.objective, torch.Generator().manual_seed(seed))
         training.fit(model, objective=search, after_step=(search.after_step, *self._after_step))
         if search.result is None:
             raise PicobnnError(

@@ -30,11 +30,13 @@ SCORED_IMAGES = 2048
 @dataclass(frozen=True, slots=True)
 class Training:
     """``batches``: images to score on. ``dataset`` and ``options``: what ``fit`` trains with; None where a caller only
-    scores."""
+    scores. ``objective``: what networks are trained for, :class:`Distilled` for example; a method adds to it what is
+    its own."""
 
     batches: Batches
     dataset: Dataset | None = None
     options: FitOptions | None = None
+    objective: Objective = cross_entropy
 
     @property
     def seed(self) -> int:
@@ -45,11 +47,12 @@ class Training:
         self,
         model: nn.Module,
         *,
-        objective: Objective = cross_entropy,
+        objective: Objective | None = None,
         after_step: Sequence[StepCallback] = (),
         **changes: Any,
     ) -> FitResult:
-        """Train ``model`` in place with the options, ``changes`` (fields of :class:`FitOptions`) laid over them.
+        """Train ``model`` in place with the options, ``changes`` (fields of :class:`FitOptions`) laid over them, for
+        ``objective`` or else the one that was given.
 
         Raises PRUNING without a data set, for a model that is no picobnn network, and for options that ask to resume:
         what a method remembers between steps is in no file. Else it raises what ``fit`` raises.
@@ -70,13 +73,16 @@ class Training:
                 remedy="Start it anew: leave resume out.",
             )  # fmt: skip
         options = replace(self.options, **changes)
-        return fit(model, self.dataset, options, objective=objective, after_step=after_step)
+        wanted = self.objective if objective is None else objective
+        return fit(model, self.dataset, options, objective=wanted, after_step=after_step)
 
 
-def training_on(dataset: Dataset, options: FitOptions, *, images: int = SCORED_IMAGES) -> Training:
+def training_on(
+    dataset: Dataset, options: FitOptions, *, images: int = SCORED_IMAGES, objective: Objective = cross_entropy
+) -> Training:
     """Everything a method may ask for: ``images`` random training images to score on, and training on ``dataset``."""
     batches = training_batches(dataset, images=images, batch_size=options.batch_size, seed=options.seed)
-    return Training(batches, dataset, options)
+    return Training(batches, dataset, options, objective)
 
 
 def training_batches(

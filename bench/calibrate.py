@@ -15,25 +15,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from calibration_layers import CHAINS, chain_program
-from layer_runs import RunFigures, link_plan, linked_code, plan_for, roomy_board_of, run_plan
+from code_sections import compiled_sizes
+from layer_runs import RunFigures, plan_for, roomy_board_of, run_plan
 from step_cache import StepCache
 
 from picobnn.codegen.cost import transpose_terms
 from picobnn.codegen.plan import Kernels, Plan
 from picobnn.codegen.program import InputConv2dStep, Program
-from picobnn.codegen.runtime_code import MODEL, STEP
 from picobnn.codegen.strategies import STRATEGIES, CostTerm, find_strategy
 from picobnn.codegen.targets import Board
+from picobnn.codegen.targets.code_sizes import CodeSizes
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts, costs_text, load_costs
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.cycles import find_model
@@ -48,7 +48,7 @@ FIRST = ("direct", "subset")
 
 
 CODE_CHAINS = (1, 6, 8, 25, 30, 35, 39)
-"""Programs in which every function of every kernel comes up; more are in an image with many layers."""
+"""Programs in which every strategy of every core comes up, of one to eight steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,10 @@ class Sample:
 
 def samples(
     board: Board, chains: Sequence[int], strategies: Sequence[str], cache_folder: Path | None = None
-) -> tuple[dict[str, list[Sample]], dict[str, int]]:
-    """Of every strategy and of the transposes, by kernel, each layer once; and the bytes of code of what was linked.
-    What is in ``cache_folder`` does not run again; plans that do not fit the board are left out."""
+) -> dict[str, list[Sample]]:
+    """Of every strategy and of the transposes, by kernel, each layer once. What is in ``cache_folder`` does not run
+    again; plans that do not fit the board are left out."""
     found: dict[str, dict[str, Sample]] = defaultdict(dict)
-    codes: list[tuple[int, Mapping[str, int]]] = []
     known = StepCache(cache_folder, board)
     for number in chains:
         program, image = chain_program(number)
@@ -84,7 +83,6 @@ def samples(
                         )
                         continue
                     raise SystemExit(f"program {number} with {sorted({*forced.values()})}: {error}") from error
-                codes.append((len(run.steps), run.code))
                 _keep(known, plan, run, number)
             for index, planned in enumerate(plan.steps):
                 label, step = f"{number}.{index}", program.steps[index]
@@ -95,7 +93,7 @@ def samples(
                     cost = known.find_transpose(index, planned.input_layout)
                     found[TRANSPOSE][f"{label} {planned.input_layout.value}"] = Sample(label, terms, cost or 0)
         known.save()
-    return {name: list(rows.values()) for name, rows in found.items()}, code_sizes(codes)
+    return {name: list(rows.values()) for name, rows in found.items()}
 
 
 def _keep(known: StepCache, plan: Plan, run: RunFigures, number: int) -> None:
@@ -110,40 +108,15 @@ def _keep(known: StepCache, plan: Plan, run: RunFigures, number: int) -> None:
             known.keep_transpose(index, plan.steps[index].input_layout, cost or 0)
 
 
-def code_sizes(runs: Sequence[tuple[int, Mapping[str, int]]]) -> dict[str, int]:
-    """From the number of steps and the linked units of every run: the largest of each unit, and the model's own code as
-    a share of its own and one per step that no run exceeds."""
-    sizes: dict[str, int] = {}
-    for _, code in runs:
-        for unit, size in code.items():
-            sizes[unit] = max(size, sizes.get(unit, 0))
-    fewest = min((steps for steps, _ in runs), default=0)
-    base = max((code[MODEL] for steps, code in runs if steps == fewest), default=0)
-    more = [(code[MODEL] - base) / (steps - fewest) for steps, code in runs if steps > fewest]
-    sizes[STEP] = max(0, math.ceil(max(more, default=0)))
-    sizes[MODEL] = max(0, base - fewest * sizes[STEP])
-    return sizes
-
-
-def linked_sizes(board: Board, chains: Sequence[int], strategies: Sequence[str]) -> dict[str, int]:
-    """The bytes of code alone: images are linked, not run, each choice of kernels once."""
-    codes: list[tuple[int, Mapping[str, int]]] = []
-    linked: set[tuple[int, tuple[str, ...]]] = set()
-    for number in chains:
+def linked_code(board: Board) -> CodeSizes:
+    """What code takes on the board's core: nothing runs, each choice of kernels is compiled once."""
+    plans: dict[tuple[int, tuple[str, ...]], Plan] = {}
+    for number in CODE_CHAINS:
         program, _ = chain_program(number)
-        for forced in _choices(program, board, strategies):
+        for forced in _choices(program, board, [strategy.name for strategy in STRATEGIES]):
             plan = plan_for(program, board, Kernels.XNOR, forced=forced, costs=NO_COSTS)
-            choice = number, tuple(step.strategy for step in plan.steps)
-            if choice in linked:
-                continue
-            linked.add(choice)
-            try:
-                codes.append((len(plan.steps), linked_code(plan, link_plan(plan, board)[1])))
-            except PicobnnError as error:
-                if error.error_id is not ErrorId.DOES_NOT_FIT:
-                    raise
-                print(f"program {number} does not fit {board.id}", file=sys.stderr)
-    return code_sizes(codes)
+            plans[number, tuple(step.strategy for step in plan.steps)] = plan
+    return compiled_sizes(board, [*plans.values()])
 
 
 def _choices(program: Program, board: Board, strategies: Sequence[str]) -> list[dict[int, str]]:
@@ -203,7 +176,7 @@ def calibrate(
 ) -> tuple[CoreCosts, dict[str, dict[str, float]]]:
     """The coefficients of a core, and per kernel its residuals in percent (largest, mean) and samples."""
     board = roomy_board_of(core)
-    found, code = samples(board, chains, strategies, cache_folder)
+    found = samples(board, chains, strategies, cache_folder)
     kernels, residuals = {}, {}
     known = load_costs(board.target.core)
     is_part = set(strategies) != {strategy.name for strategy in STRATEGIES} or len(chains) < len(CHAINS)
@@ -228,20 +201,18 @@ def calibrate(
         kernels = {**known.kernels, **kernels}
         if is_part:
             source = known.source
-        if is_part or cache_folder is not None:
-            code = {unit: max(known.code.get(unit, 0), code.get(unit, 0)) for unit in {*known.code, *code}}
     if TRANSPOSE not in kernels:
         kernels[TRANSPOSE] = KernelCosts(_borrowed().kernels[TRANSPOSE].coefficients, 100.0)
         print(f"nothing transposes on {board.target.core}: its coefficients are cortex-m4's", file=sys.stderr)
-    return CoreCosts(board.target.core, basis, source, kernels, code), residuals
+    return CoreCosts(board.target.core, basis, source, kernels, linked_code(board)), residuals
 
 
-def with_code(core: str, chains: Sequence[int], strategies: Sequence[str]) -> CoreCosts:
+def with_code(core: str) -> CoreCosts:
     """What is known of a calibrated core, with the bytes of code anew."""
     board = roomy_board_of(core)
     known = load_costs(board.target.core)
     assert known is not None, f"{core} has no coefficients yet"
-    return dataclasses.replace(known, code=linked_sizes(board, chains, strategies))
+    return dataclasses.replace(known, code=linked_code(board))
 
 
 def _borrowed() -> CoreCosts:
@@ -254,20 +225,20 @@ def _borrowed() -> CoreCosts:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fit the cost coefficients of a core.")
     parser.add_argument("--core", required=True, help="m0, m0plus, m3, m4, m7, m33 or m55")
-    parser.add_argument("--chains", help="programs, comma-separated; all of them, with --code some that differ")
+    parser.add_argument("--chains", help="programs, comma-separated; all of them")
     names = [strategy.name for strategy in STRATEGIES]
     parser.add_argument("--strategies", default=",".join(names), help="comma-separated; others keep what they have")
     parser.add_argument("--write", action="store_true", help="write codegen/targets/costs/<core>.toml")
     parser.add_argument("--cache", type=Path, help="folder that keeps what ran; without it everything runs")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--code", action="store_true", help="only the bytes of code: nothing runs")
+    parser.add_argument("--code", action="store_true", help="only what code takes, of all strategies: nothing runs")
     options = parser.parse_args(arguments)
-    chains = [*CODE_CHAINS] if options.code else [*range(len(CHAINS))]
+    chains = [*range(len(CHAINS))]
     if options.chains is not None:
         chains = [int(number) for number in options.chains.split(",")]
     strategies = options.strategies.split(",")
     if options.code:
-        costs, residuals = with_code(options.core, chains, strategies), {}
+        costs, residuals = with_code(options.core), {}
     else:
         costs, residuals = calibrate(options.core, chains, strategies, options.cache)
     if options.write:

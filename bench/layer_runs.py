@@ -28,9 +28,8 @@ from picobnn.codegen.pack import store_tensor
 from picobnn.codegen.plan import Kernels, Optimize, Plan
 from picobnn.codegen.program import Program, step_macs
 from picobnn.codegen.project import project_facts, render_project
-from picobnn.codegen.runtime_code import MODEL, code_units, transpose_units
 from picobnn.codegen.select import NO_BUDGET, make_plan
-from picobnn.codegen.strategies import find_strategy, table_bytes
+from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import Board, find_core, load_board
 from picobnn.codegen.targets.costs import CoreCosts
 from picobnn.flow.analyze import boards_of_cores
@@ -71,15 +70,13 @@ class StepFigures:
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """One inference. ``flash_bytes`` and ``arena_bytes`` are those of the whole model; ``code``: the linked bytes of
-    the runtime's objects by stem, and of the model's own code and constants (``runtime_code.MODEL``)."""
+    """One inference. ``flash_bytes`` and ``arena_bytes`` are those of the whole model."""
 
     board: str
     core: str
     steps: tuple[StepFigures, ...]
     flash_bytes: int
     arena_bytes: int
-    code: Mapping[str, int]
 
 
 def board_of(core: str) -> Board:
@@ -161,7 +158,6 @@ def run_plan(plan: Plan, board: Board, image: npt.NDArray[np.uint8]) -> RunFigur
         steps=tuple(_figures(plan, index, costs[index], link_map, equal[index]) for index in range(len(costs))),
         flash_bytes=model_memory(link_map, PREFIX).flash_bytes,
         arena_bytes=plan.arena_bytes,
-        code=linked_code(plan, link_map),
     )
 
 
@@ -185,18 +181,6 @@ def modelled_cycles(plan: Plan, board: Board, images: Sequence[npt.NDArray[np.ui
         assert all(cost.cycles is not None for cost in costs)
         found.append([cost.cycles or 0 for cost in costs])
     return found
-
-
-def linked_code(plan: Plan, link_map: LinkMap) -> dict[str, int]:
-    """As in :class:`RunFigures`; units that are empty on the core have 0 bytes: left out, they would be unknown."""
-    target, steps = find_core(plan.core), zip(plan.steps, plan.program.steps, strict=True)
-    units = transpose_units().union(*(code_units(find_strategy(step.strategy), target) for step in plan.steps))
-    code = {unit: link_map.flash_bytes(lambda part, unit=unit: part.stem == unit) for unit in units - {MODEL}}
-    tables = sum(
-        table_bytes(find_strategy(planned.strategy).tables(step, plan.program, target)) for planned, step in steps
-    )
-    code[MODEL] = model_memory(link_map, PREFIX).flash_bytes - sum(code.values()) - tables
-    return code
 
 
 def _figures(plan: Plan, index: int, cost: LayerCost, link_map: LinkMap, is_equal: bool) -> StepFigures:

@@ -55,6 +55,7 @@ CODE = (
     "codegen/runtime_code.py",
     "codegen/search.py",
     "codegen/select.py",
+    "codegen/stages.py",
     "codegen/strategies",
     "firmware_templates/kernels",
     "firmware_templates/runtime",

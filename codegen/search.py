@@ -51,12 +51,14 @@ class Option:
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One step: its options (at least one), and what its input takes in the arena in each layout that it may have.
-    ``transpose_cycles``: of its input, by the layout that it is turned into; ``transpose_code``: what that needs."""
+    ``transpose_cycles``: of its input, by the layout that it is turned into; ``transpose_code``: what that needs, and
+    ``transpose_flash_bytes``: what each brings beside it."""
 
     options: tuple[Option, ...]
     input_bytes: Mapping[Layout, int]
     transpose_cycles: Mapping[Layout, int]
     transpose_code: Code = NO_CODE
+    transpose_flash_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def _extend(label: _Label, stage: Stage, layout: Layout, choice: int, sizes: Map
     cycles += option.cycles
     if option.reads is not layout:
         cycles += stage.transpose_cycles[option.reads]
+        flash += stage.transpose_flash_bytes
         alive += stage.input_bytes[option.reads]
         code |= stage.transpose_code
     flash += option.flash_bytes + sum(sizes.get(unit, 0) for unit in code - label.code)
@@ -204,8 +207,10 @@ def _least_behind(
             for choice, option in enumerate(stage.options):
                 if not joins(layout, option.reads):
                     continue
-                turn = 0 if option.reads is layout else stage.transpose_cycles[option.reads]
-                value = weights[0] * (option.cycles + turn) + weights[1] * option.flash_bytes
+                value = weights[0] * option.cycles + weights[1] * option.flash_bytes
+                if option.reads is not layout:
+                    value += weights[0] * stage.transpose_cycles[option.reads]
+                    value += weights[1] * stage.transpose_flash_bytes
                 value += behind[-1].get(option.writes, 0)
                 if layout not in least or value < least[layout]:
                     least[layout], chosen[layout] = value, choice

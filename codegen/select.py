@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from picobnn.codegen.arena import ALIGNMENT, Request, place_buffers
+from picobnn.codegen.arena import Request, place_buffers
 from picobnn.codegen.budget import Budget, choose_within
 from picobnn.codegen.cost import step_cost, transpose_cost
 from picobnn.codegen.plan import (
@@ -22,13 +22,12 @@ from picobnn.codegen.plan import (
     Optimize,
     Plan,
     PlannedStep,
-    StepCost,
     layout_bytes,
 )
 from picobnn.codegen.program import Program, Step
-from picobnn.codegen.runtime_code import STEP, code_units, transpose_units
-from picobnn.codegen.search import TRANSPOSABLE, Measure, Option, Stage, joins
-from picobnn.codegen.strategies import STRATEGIES, Strategy, table_bytes
+from picobnn.codegen.search import Measure, Stage, joins
+from picobnn.codegen.stages import Candidate, make_stages
+from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.targets import Target, find_core
 from picobnn.codegen.targets.costs import CoreCosts, load_costs
 from picobnn.errors import ErrorId, PicobnnError
@@ -48,14 +47,6 @@ class _Conditions:
     kernels: Kernels
     optimize: Optimize
     costs: CoreCosts | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A strategy that may run a step; ``cost`` is None where the core has no coefficients for it."""
-
-    strategy: Strategy
-    cost: StepCost | None
 
 
 def make_plan(
@@ -96,8 +87,7 @@ def make_plan(
     _check_joins(program, candidates)
     if budget.cycles is not None:
         _check_estimates(under, candidates)
-    code = _code_sizes(under, candidates)
-    stages = [_stage(step, under, found, code) for step, found in zip(program.steps, candidates, strict=True)]
+    stages, code = make_stages(program, target, candidates, under.costs)
     way = choose_within(stages, Layout.HWC_BYTES, _objective(under, budget), budget, program.name, code)
     flash_bytes = way.totals[Measure.FLASH] if code else None
     return _plan(under, candidates, way.choices, stages, flash_bytes)
@@ -124,7 +114,7 @@ def cheapest(step: Step, program: Program, plan: Plan) -> tuple[int, str] | None
     return min(((each.cost.cycles, each.strategy.name) for each in found if each.cost is not None), default=None)
 
 
-def _candidates(step: Step, under: _Conditions, forced: str | None) -> list[_Candidate]:
+def _candidates(step: Step, under: _Conditions, forced: str | None) -> list[Candidate]:
     """What may run the step, at least one. Raises NO_STRATEGY with every refusal."""
     found, refusals = _sifted(step, under, forced)
     if not found:
@@ -137,12 +127,12 @@ def _candidates(step: Step, under: _Conditions, forced: str | None) -> list[_Can
     return found
 
 
-def _sifted(step: Step, under: _Conditions, forced: str | None) -> tuple[list[_Candidate], list[str]]:
+def _sifted(step: Step, under: _Conditions, forced: str | None) -> tuple[list[Candidate], list[str]]:
     """What may run the step, in the order of the registry (under ``XNOR``, or forced: one strategy), and why others may
     not."""
     program, target = under.program, under.target
     weighs = forced is None and under.kernels is Kernels.AUTO
-    found: list[_Candidate] = []
+    found: list[Candidate] = []
     refusals: list[str] = []
     for strategy in STRATEGIES:
         if not weighs and strategy.name not in (PACKED if forced is None else (forced,)):
@@ -153,17 +143,17 @@ def _sifted(step: Step, under: _Conditions, forced: str | None) -> tuple[list[_C
             continue
         cost = step_cost(strategy, step, program, target, under.costs)
         if not weighs:
-            return [_Candidate(strategy, cost)], refusals
+            return [Candidate(strategy, cost)], refusals
         if cost is None:
             refusals.append(f"{strategy.name}: it has no cost coefficients for {target.core}")
         elif under.optimize is not Optimize.SPEED and not strategy.packed_weights:
             refusals.append(f"{strategy.name}: it stores lists, which only the speed setting allows")
         else:
-            found.append(_Candidate(strategy, cost))
+            found.append(Candidate(strategy, cost))
     return found, refusals
 
 
-def _check_joins(program: Program, candidates: Sequence[Sequence[_Candidate]]) -> None:
+def _check_joins(program: Program, candidates: Sequence[Sequence[Candidate]]) -> None:
     """Programs are chains (every tensor is read once), and some transpose, if any is needed, joins every link."""
     stored = {Layout.HWC_BYTES}
     for index, (step, found) in enumerate(zip(program.steps, candidates, strict=True)):
@@ -179,7 +169,7 @@ def _check_joins(program: Program, candidates: Sequence[Sequence[_Candidate]]) -
         stored = {each.strategy.output_layout(step) for each in found}
 
 
-def _check_estimates(under: _Conditions, candidates: Sequence[Sequence[_Candidate]]) -> None:
+def _check_estimates(under: _Conditions, candidates: Sequence[Sequence[Candidate]]) -> None:
     for step, found in zip(under.program.steps, candidates, strict=True):
         unknown = [each.strategy.name for each in found if each.cost is None]
         if unknown:
@@ -198,45 +188,9 @@ def _objective(under: _Conditions, budget: Budget) -> tuple[Measure, ...]:
     return (Measure.CYCLES, Measure.FLASH, Measure.RAM)
 
 
-def _code_sizes(under: _Conditions, candidates: Sequence[Sequence[_Candidate]]) -> Mapping[str, int]:
-    """Bytes of every unit of code that a plan may need; nothing where one of them is not known: then only tables are
-    counted, for all alike."""
-    strategies = [each.strategy for found in candidates for each in found]
-    units = {STEP, *transpose_units()}.union(*(code_units(strategy, under.target) for strategy in strategies))
-    return under.costs.code if under.costs is not None and units <= set(under.costs.code) else {}
-
-
-def _stage(step: Step, under: _Conditions, found: Sequence[_Candidate], code: Mapping[str, int]) -> Stage:
-    program, target = under.program, under.target
-    shape, output = program.tensors[step.input].shape, program.tensors[step.output].shape
-    layouts = {Layout.HWC_BYTES} if step.input == 0 else set(TRANSPOSABLE)
-    step_code = code.get(STEP, 0)
-    return Stage(
-        options=tuple(
-            Option(
-                reads=each.strategy.input_layout(step),
-                writes=each.strategy.output_layout(step),
-                cycles=0 if each.cost is None else each.cost.cycles,
-                flash_bytes=step_code + table_bytes(each.strategy.tables(step, program, target)),
-                ram_bytes=_aligned(each.strategy.scratch_bytes(step, program, target))
-                + _aligned(layout_bytes(each.strategy.output_layout(step), output)),
-                code=code_units(each.strategy, target),
-            )
-            for each in found
-        ),
-        input_bytes={layout: _aligned(layout_bytes(layout, shape)) for layout in layouts},
-        transpose_cycles={layout: transpose_cost(shape, layout, under.costs) or 0 for layout in TRANSPOSABLE},
-        transpose_code=transpose_units(),
-    )
-
-
-def _aligned(size_bytes: int) -> int:
-    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
-
-
 def _plan(
     under: _Conditions,
-    candidates: Sequence[Sequence[_Candidate]],
+    candidates: Sequence[Sequence[Candidate]],
     choices: Sequence[int],
     stages: Sequence[Stage],
     flash_bytes: int | None,

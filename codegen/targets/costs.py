@@ -20,10 +20,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from picobnn.codegen.targets.bounds import load_bounds
+from picobnn.codegen.targets.code_sizes import CodeSizes, CodeUnit, code_lines
 from picobnn.codegen.targets.cores import find_core
 from picobnn.errors import ErrorId, PicobnnError
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 TRANSPOSE = "transpose"
 """The name of the transposes among the kernels; every core that has coefficients has theirs."""
 
@@ -48,15 +49,14 @@ class KernelCosts:
 
 @dataclass(frozen=True, slots=True)
 class CoreCosts:
-    """All that is known of a core. ``source`` says what was run, for people. ``code``: bytes of flash that units of
-    code take when linked, see ``runtime_code.py``; empty where nobody looked. ``bounds``: see ``bounds.py``; of a file
-    of their own."""
+    """All that is known of a core. ``source`` says what was run, for people. ``code``: see ``code_sizes.py``; None
+    where nobody looked. ``bounds``: see ``bounds.py``; of a file of their own."""
 
     core: str
     basis: CostBasis
     source: str
     kernels: Mapping[str, KernelCosts]
-    code: Mapping[str, int] = field(default_factory=dict)
+    code: CodeSizes | None = None
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -66,14 +66,34 @@ class _KernelTable(BaseModel):
     coefficients: dict[str, float]
 
 
+class _UnitTable(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    bytes: int
+    uses: list[str] = []
+
+
+class _ModelTable(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    once: int
+    step: int
+    transpose: int
+
+
+class _CodeTable(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model: _ModelTable
+    layers: dict[str, int]
+    units: dict[str, _UnitTable]
+
+
 class _CostsFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    format: Literal[1]
+    format: Literal[2]
     core: str
     basis: Literal["measured", "modelled", "counted"]
     source: str
     kernels: dict[str, _KernelTable]
-    code: dict[str, int] = {}
+    code: _CodeTable | None = None
 
 
 def parse_costs(text: str, where: str) -> CoreCosts:
@@ -96,9 +116,10 @@ def parse_costs(text: str, where: str) -> CoreCosts:
         for term, value in {"error_percent": kernel.error_percent, **kernel.coefficients}.items():
             if not math.isfinite(value) or value < 0:
                 raise _bad(where, f"'kernels.{name}': {term} is {value}; costs are finite and not negative.")
-    for unit, size in found.code.items():
-        if size < 0:
-            raise _bad(where, f"'code': {unit} is {size}; sizes are not negative.")
+    try:
+        code = None if found.code is None else _code(found.code)
+    except ValueError as error:
+        raise _bad(where, f"'code': {error}.") from None
     return CoreCosts(
         core=find_core(found.core).core,
         basis=CostBasis(found.basis),
@@ -106,8 +127,14 @@ def parse_costs(text: str, where: str) -> CoreCosts:
         kernels={
             name: KernelCosts(kernel.coefficients, kernel.error_percent) for name, kernel in found.kernels.items()
         },
-        code=found.code,
+        code=code,
     )
+
+
+def _code(table: _CodeTable) -> CodeSizes:
+    units = {name: CodeUnit(unit.bytes, tuple(unit.uses)) for name, unit in table.units.items()}
+    own = table.model
+    return CodeSizes(units, table.layers, own.once, own.step, own.transpose)
 
 
 def costs_text(costs: CoreCosts) -> str:
@@ -117,7 +144,7 @@ def costs_text(costs: CoreCosts) -> str:
     """
     lines = [
         "# SPDX-License-Identifier: Apache-2.0",
-        "# Written by bench/calibrate.py: cycles per unit of each term at zero wait states, bytes per unit of code.",
+        "# Written by bench/calibrate.py: cycles per unit of each term at zero wait states, bytes of code.",
         f"format = {FORMAT}",
         f'core = "{costs.core}"',
         f'basis = "{costs.basis.value}"',
@@ -127,8 +154,8 @@ def costs_text(costs: CoreCosts) -> str:
         lines += ["", f"[kernels.{name}]", f"error_percent = {kernel.error_percent:.1f}"]
         lines += ["", f"[kernels.{name}.coefficients]"]
         lines += [f"{term} = {value:.4f}" for term, value in kernel.coefficients.items()]
-    if costs.code:
-        lines += ["", "[code]", *(f"{unit} = {size}" for unit, size in sorted(costs.code.items()))]
+    if costs.code is not None:
+        lines += ["", *code_lines(costs.code)]
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,7 @@ from picobnn.codegen.program import BinaryConv2dStep, Density, InputConv2dStep
 from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.strategies._common import Visits, input_density, visits
 from picobnn.codegen.targets import CORES, find_core
+from picobnn.codegen.targets.code_sizes import CodeSizes, CodeUnit
 from picobnn.codegen.targets.costs import (
     TRANSPOSE,
     CoreCosts,
@@ -30,9 +31,8 @@ from tests.support.small_programs import binary_conv2d, two_layers
 
 M4 = find_core("m4")
 KERNEL = KernelCosts({"call": 1.5, "filter": 0.0625}, 2.5)
-COSTS = CoreCosts(
-    "cortex-m4", CostBasis.MODELLED, "a test", {"xnor": KERNEL, TRANSPOSE: KernelCosts({}, 0.0)}, {"model": 7}
-)
+CODE = CodeSizes({"a": CodeUnit(4, ("b.c",)), "b.c": CodeUnit(7)}, {"layer": 20}, 60, 35, 11)
+COSTS = CoreCosts("cortex-m4", CostBasis.MODELLED, "a test", {"xnor": KERNEL, TRANSPOSE: KernelCosts({}, 0.0)}, CODE)
 CALIBRATED = [core.core for core in CORES if load_costs(core.core) is not None]
 
 
@@ -44,16 +44,20 @@ def test_a_record_reads_back_from_its_text() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error_id", "words"),
     [
-        ("format = 1", "format = 2", ErrorId.CONFIG_VALUE, "format"),
-        ("format = 1", "format = 1\nunit = 3", ErrorId.CONFIG_VALUE, "unit"),
+        ("format = 2", "format = 1", ErrorId.CONFIG_VALUE, "format"),
+        ("format = 2", "format = 2\nunit = 3", ErrorId.CONFIG_VALUE, "unit"),
         ('"modelled"', '"guessed"', ErrorId.CONFIG_VALUE, "basis"),
         ("cortex-m4", "cortex-a7", ErrorId.UNKNOWN_CORE, "cortex-a7"),
         ("call = 1.5000", "call = -1.5", ErrorId.CONFIG_VALUE, "call is -1.5"),
         ("call = 1.5000", "call = nan", ErrorId.CONFIG_VALUE, "call is nan"),
         ("error_percent = 2.5", "", ErrorId.CONFIG_VALUE, "kernels.xnor.error_percent"),
         ("[kernels.transpose", "[kernels.reverse", ErrorId.CONFIG_VALUE, "transpose"),
-        ("format = 1", "format", ErrorId.CONFIG_FILE, "TOML"),
-        ("model = 7", "model = -7", ErrorId.CONFIG_VALUE, "model is -7"),
+        ("format = 2", "format", ErrorId.CONFIG_FILE, "TOML"),
+        ("step = 35", "step = -35", ErrorId.CONFIG_VALUE, "step is -35"),
+        ("layer = 20", "layer = -20", ErrorId.CONFIG_VALUE, "layer is -20"),
+        ("bytes = 7", "bytes = -7", ErrorId.CONFIG_VALUE, "b.c is -7"),
+        ("bytes = 7", "size = 7", ErrorId.CONFIG_VALUE, "code.units"),
+        ('["b.c"]', '["d"]', ErrorId.CONFIG_VALUE, "a uses d, which is not there"),
     ],
 )
 def test_a_wrong_file_is_refused(old: str, new: str, error_id: ErrorId, words: str) -> None:

@@ -37,7 +37,7 @@ def random_chain(rng: np.random.Generator) -> list[Stage]:
         )
         sizes = {layout: int(rng.integers(0, 8)) for layout in reads}
         turns = {layout: int(rng.integers(0, 6)) for layout in BIT_LAYOUTS}
-        stages.append(Stage(options, sizes, turns, frozenset({"turn"})))
+        stages.append(Stage(options, sizes, turns, frozenset({"turn"}), int(rng.integers(0, 4))))
     return stages
 
 
@@ -50,7 +50,7 @@ def totals_of(stages: Sequence[Stage], choices: Sequence[int]) -> Totals:
         transposed = option.reads is not layout
         cycles += option.cycles + (stage.transpose_cycles[option.reads] if transposed else 0)
         units |= option.code | ({"turn"} if transposed else set())
-        flash += option.flash_bytes
+        flash += option.flash_bytes + (stage.transpose_flash_bytes if transposed else 0)
         copy = stage.input_bytes[option.reads] if transposed else 0
         ram = max(ram, stage.input_bytes[layout] + copy + option.ram_bytes)
         layout = option.writes

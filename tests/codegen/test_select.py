@@ -17,11 +17,11 @@ from picobnn.codegen.emit import render_model
 from picobnn.codegen.manifest import build_manifest
 from picobnn.codegen.plan import Kernels, Layout, Optimize, Plan, layout_bytes
 from picobnn.codegen.program import Program, Step
-from picobnn.codegen.runtime_code import STEP, code_units, transpose_units
 from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import STRATEGIES, CostTerm, Strategy, find_strategy, table_bytes
 from picobnn.codegen.strategies.xnor import XnorStrategy
 from picobnn.codegen.targets import CORES, Target, find_core
+from picobnn.codegen.targets.code_sizes import CodeSizes, CodeUnit
 from picobnn.codegen.targets.costs import TRANSPOSE, CoreCosts, CostBasis, KernelCosts
 from picobnn.codegen.vocabulary import Pool, PoolStage, Shape, Window
 from picobnn.errors import ErrorId, PicobnnError
@@ -211,16 +211,21 @@ def test_the_arena_is_what_the_search_reckoned(seed: int) -> None:
 @pytest.mark.parametrize("turns", [False, True])
 def test_flash_is_tables_and_every_unit_of_code_once(turns: bool) -> None:
     program, taken = two_layers(), "planes" if turns else "lists"
-    names = {"direct", taken}
-    units = frozenset[str]().union(*(code_units(find_strategy(name), M4) for name in names))
-    units |= transpose_units() if turns else units
-    sizes = {unit: 100 + index for index, unit in enumerate(sorted(units | transpose_units()))} | {STEP: 7}
-    costs = dataclasses.replace(prices({taken: 5.0}), code=sizes)
+    units = {
+        "picobnn_direct_conv2d_bits": CodeUnit(100, ("shared",)),
+        "picobnn_xnor_dense_scale": CodeUnit(200, ("shared", "picobnn_xnor_compare_any")),
+        "picobnn_transpose": CodeUnit(400, ("shared",)),
+        "picobnn_xnor_compare_any": CodeUnit(800),
+        "shared": CodeUnit(1600),
+        "picobnn_xnor_dense_bits": CodeUnit(3200),  # nobody calls it
+    }
+    code = CodeSizes(units, {"picobnn_direct_conv2d_layer": 40, "picobnn_xnor_dense_layer": 50}, 60, 7, 11)
+    costs = dataclasses.replace(prices({taken: 5.0}), code=code)
     tables = sum(
         table_bytes(find_strategy(name).tables(step, program, M4))
         for name, step in zip(("direct", taken), program.steps, strict=True)
     )
-    wanted = tables + 2 * sizes[STEP] + sum(sizes[unit] for unit in units)
+    wanted = tables + 100 + 200 + 800 + 1600 + 60 + 2 * 7 + 40 + 50 + (400 + 11 if turns else 0)
 
     def plan(costs: CoreCosts, limit: int) -> Plan:
         return make_plan(
@@ -230,9 +235,12 @@ def test_flash_is_tables_and_every_unit_of_code_once(turns: bool) -> None:
     assert plan(costs, wanted).flash_bytes == wanted
     with pytest.raises(PicobnnError, match=rf"{wanted} bytes of flash, tables and code \(estimated\): 1 bytes above"):
         plan(costs, wanted - 1)
-    assert plan(dataclasses.replace(costs, code={}), tables).flash_bytes is None
-    with pytest.raises(PicobnnError, match=f"{tables} bytes of tables in flash: 1 bytes above"):
-        plan(dataclasses.replace(costs, code={}), tables - 1)
+    kept = {name: units[name] for name in units if name != "picobnn_xnor_dense_scale"}
+    for unknown in (None, dataclasses.replace(code, layers={}), dataclasses.replace(code, units=kept)):
+        less = dataclasses.replace(costs, code=unknown)
+        assert plan(less, tables).flash_bytes is None
+        with pytest.raises(PicobnnError, match=f"{tables} bytes of tables in flash: 1 bytes above"):
+            plan(less, tables - 1)
 
 
 @pytest.mark.usefixtures("stand_ins")

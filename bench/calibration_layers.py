@@ -55,6 +55,15 @@ class Conv:
     pool_size: int = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A dense layer of a chain; ``ones``: share of ones. A bare number of filters has half ones."""
+
+    filters: int
+    ones: float
+    domain: WeightDomain = PLUS_MINUS_ONE
+
+
 def depthwise(filters: int, kernel: int, stride: int = 1, *, zero: bool = False, pool: bool = False) -> Conv:
     """One filter per channel."""
     return Conv(filters, kernel, stride, zero, pool, groups=filters)
@@ -63,8 +72,10 @@ def depthwise(filters: int, kernel: int, stride: int = 1, *, zero: bool = False,
 SHARED = WeightDomain(3, -1)
 """Weights of -1 and 7."""
 
-Chain = tuple[Shape, tuple[Conv, ...], tuple[int, ...]]
-"""Image, convolutions (the first reads the image), and filters of dense layers, the last of which ends in sums."""
+ZERO_AND_ONE = WeightDomain(0, 0)
+
+Chain = tuple[Shape, tuple[Conv, ...], tuple[int | Dense, ...]]
+"""Image, convolutions (the first reads the image), and dense layers, the last of which ends in sums."""
 
 CHAINS: tuple[Chain, ...] = (
     (Shape(16, 16, 3), (Conv(32, 3), Conv(32, 3), Conv(64, 3, pool=True), Conv(64, 3), Conv(128, 3)), (96, 10)),
@@ -186,6 +197,18 @@ CHAINS: tuple[Chain, ...] = (
     (Shape(13, 12, 1), (Conv(20, 3), Conv(36, 4), Conv(24, 2, pool=True), Conv(40, 4), Conv(16, 2, 2)), ()),
     (Shape(8, 6, 1), (Conv(20, 3, pool=True), Conv(20, 3)), (10,)),
     (Shape(8, 4, 1), (Conv(40, 1), Conv(16, 3, pool=True)), (48, 10)),
+    (Shape(14, 14, 1), (Conv(32, 1),), (Dense(64, 0.02, SHARED), Dense(100, 0.05), Dense(40, 0.1, SHARED), 10)),
+    (Shape(7, 7, 2), (Conv(70, 1),), (Dense(48, 0.04), Dense(256, 0.01), Dense(64, 0.06), Dense(10, 0.1))),
+    (Shape(8, 8, 1), (Conv(64, 1),), (Dense(10, 0.05, SHARED),)),
+    (Shape(6, 5, 3), (Conv(40, 1),), (Dense(512, 0.03), Dense(128, 0.09), Dense(5, 0.03))),
+    (Shape(20, 20, 1), (Conv(16, 1),), (Dense(33, 0.002), Dense(10, 0.97))),
+    (
+        Shape(12, 12, 1),
+        (Conv(10, 1),),
+        (Dense(30, 0.01, ZERO_AND_ONE), Dense(200, 0.05), Dense(20, 0.05, ZERO_AND_ONE)),
+    ),
+    (Shape(3, 3, 8), (Conv(384, 1),), (Dense(96, 0.07), Dense(320, 0.002), Dense(30, 0.02, SHARED))),
+    (Shape(28, 28, 1), (Conv(8, 1),), (Dense(10, 0.1),)),
 )
 
 
@@ -204,12 +227,14 @@ def build_chain(chain: Chain, seed: int) -> tuple[Program, npt.NDArray[np.uint8]
         step, shape = _conv(rng, conv, shape, len(steps))
         steps.append(step)
         tensors.append(Tensor(f"map{len(steps)}", shape, ElementKind.BIT))
-    for filters in dense:
-        weights = random_bits(rng, (filters, shape.height, shape.width, shape.channels), 0.5)
-        index, last = len(steps), filters == dense[-1]
+    layers = [Dense(each, 0.5) if isinstance(each, int) else each for each in dense]
+    for layer in layers:
+        filters = layer.filters
+        weights = random_bits(rng, (filters, shape.height, shape.width, shape.channels), layer.ones)
+        index, last = len(steps), layer is layers[-1]
         sums = Scale(np.full(filters, 3, np.int32), np.zeros(filters, np.int32))
         epilogue = sums if last else middle_threshold(rng, weights, 1.0)
-        steps.append(BinaryDenseStep(f"dense{index}", "", index, index + 1, weights, epilogue))
+        steps.append(BinaryDenseStep(f"dense{index}", "", index, index + 1, weights, epilogue, layer.domain))
         shape = Shape(1, 1, filters)
         tensors.append(Tensor(f"dense{index}", shape, ElementKind.INT32 if last else ElementKind.BIT))
     program = Program("calibration", ZERO_POINT, tuple(tensors), tuple(steps))

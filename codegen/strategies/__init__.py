@@ -6,6 +6,7 @@ Invariant: names are unique, and the order of :data:`STRATEGIES` is the order in
 
 from picobnn.codegen.strategies import (
     direct,
+    gaps,
     planes,
     planes_coded,
     planes_mve,
@@ -33,6 +34,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     direct.STRATEGY,
     xnor.STRATEGY,
     xnor_general.STRATEGY,
+    gaps.STRATEGY,
     subset.STRATEGY,
     rows.STRATEGY,
     rows_mve.STRATEGY,

@@ -79,6 +79,8 @@ def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int
         if shape.elements % 32 and not wanted.has_tail:
             return None
         weights = weights_of(rng, outputs, Window(shape.height, shape.width), shape.channels)
+        if wanted.strategy == "gaps":
+            weights = _few_of_one_kind(rng, weights)
         epilogue = _epilogue(rng, wanted, outputs, largest * weights[0].size)
         kept = _kept(rng, wanted, weights)
         return BinaryDenseStep(name, name, 1, output, weights, epilogue, wanted.domain, kept), Shape(1, 1, outputs)
@@ -104,6 +106,12 @@ def _make(rng: np.random.Generator, wanted: LayerClass, shape: Shape, index: int
     kept = _kept(rng, wanted, weights)
     conv = BinaryConv2dStep(name, name, 1, output, weights, window, mode, pool, epilogue, wanted.domain, groups, kept)
     return conv, Shape(rows, columns, outputs)
+
+
+def _few_of_one_kind(rng: np.random.Generator, weights: BitArray) -> BitArray:
+    """Some of the ones, one in ten of all weights at most; or as few zeros."""
+    few = weights & (rng.random(weights.shape) < rng.choice([0.01, 0.1])).astype(np.uint8)
+    return few if rng.random() < 0.5 else 1 - few
 
 
 def _kept(rng: np.random.Generator, wanted: LayerClass, weights: BitArray) -> BitArray | None:

@@ -125,11 +125,17 @@ def grammar(strategy: str, *, dense: bool, ternary: Iterable[WeightDomain], grou
 GENERAL_WEIGHTS = grammar(
     "xnor_general", dense=True, ternary=(PLUS_MINUS_ONE, ZERO_AND_ONE, MINUS_THREE_AND_FIVE), groups=True
 )
+GAPS = [
+    dataclasses.replace(each, domain=domain)
+    for each in dense_classes("gaps")
+    for domain in (PLUS_MINUS_ONE, *WITH_DOMAIN)
+]
 CLASSES = {
     "direct": DIRECT + with_sums(DIRECT),
     "subset": conv_classes("subset", Kind.INPUT_CONV, ON_BYTES, (1, 2, 3)),
     "xnor": XNOR + with_sums(XNOR),
     "xnor_general": GENERAL + with_sums(GENERAL) + GENERAL_WEIGHTS + with_sums(GENERAL_WEIGHTS),
+    "gaps": GAPS + with_sums(GAPS),
     "rows": ROWS + grammar("rows", dense=True, ternary=()),
     "rows_mve": [
         dataclasses.replace(each, strategy="rows_mve") for each in ROWS + grammar("rows", dense=True, ternary=())

@@ -135,7 +135,9 @@ static PICOBNN_NOINLINE void run_job(slice_walk *walk)
     }
 #endif
     copy_row(walk);
-    run_any(walk->layer, &walk->job);
+    if (walk->job.positions != 0u) { /* before the first there are no starts to point at */
+        run_any(walk->layer, &walk->job);
+    }
 }
 
 /* Makes the next row of the padded map the one that the job copies. */

@@ -47,7 +47,7 @@ FIRST = ("direct", "subset")
 """The strategies that read the image."""
 
 
-CODE_CHAINS = (1, 6, 8, 25, 30, 35, 39)
+CODE_CHAINS = (1, 6, 8, 25, 30, 35, 39, 50)
 """Programs in which every strategy of every core comes up, of one to eight steps."""
 
 

@@ -31,11 +31,11 @@ from step_cache import StepCache
 from picobnn.codegen.cost import step_cost, transpose_cost
 from picobnn.codegen.plan import Kernels, Layout, Optimize, Plan
 from picobnn.codegen.program import Program
-from picobnn.codegen.search import joins
 from picobnn.codegen.strategies import STRATEGIES, find_strategy
 from picobnn.codegen.targets import Board
 from picobnn.codegen.targets.costs import load_costs
 from picobnn.codegen.vocabulary import Shape
+from picobnn.codegen.ways import joins
 from picobnn.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,9 +54,11 @@ CODE = (
     "codegen/cost.py",
     "codegen/runtime_code.py",
     "codegen/search.py",
+    "codegen/search_bounds.py",
     "codegen/select.py",
     "codegen/stages.py",
     "codegen/strategies",
+    "codegen/ways.py",
     "firmware_templates/kernels",
     "firmware_templates/runtime",
     "sim/cycles",

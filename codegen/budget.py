@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.search import Measure, Stage, Way, best_way
+from picobnn.codegen.search import best_way
+from picobnn.codegen.ways import Measure, Stage, Way
 from picobnn.errors import ErrorId, PicobnnError
 
 _WORDS = {

@@ -25,11 +25,11 @@ from picobnn.codegen.plan import (
     layout_bytes,
 )
 from picobnn.codegen.program import Program, Step
-from picobnn.codegen.search import Measure, Stage, joins
 from picobnn.codegen.stages import Candidate, make_stages
 from picobnn.codegen.strategies import STRATEGIES
 from picobnn.codegen.targets import Target, find_core
 from picobnn.codegen.targets.costs import CoreCosts, load_costs
+from picobnn.codegen.ways import Measure, Stage, joins
 from picobnn.errors import ErrorId, PicobnnError
 
 PACKED = ("direct", "xnor", "xnor_general")

@@ -14,11 +14,11 @@ from picobnn.codegen.cost import transpose_cost
 from picobnn.codegen.plan import Layout, StepCost, layout_bytes
 from picobnn.codegen.program import Program, Step
 from picobnn.codegen.runtime_code import TRANSPOSE_FUNCTION, Units, called_units, grouped_units, linked_units
-from picobnn.codegen.search import NO_CODE, TRANSPOSABLE, Option, Stage
 from picobnn.codegen.strategies import Strategy, table_bytes
 from picobnn.codegen.targets import Target
 from picobnn.codegen.targets.code_sizes import CodeSizes
 from picobnn.codegen.targets.costs import CoreCosts
+from picobnn.codegen.ways import NO_CODE, TRANSPOSABLE, Option, Stage
 
 MODEL = "model"
 """The unit of a model's own code, beside what each step adds."""

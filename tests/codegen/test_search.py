@@ -11,7 +11,8 @@ import pytest
 
 from picobnn.codegen.budget import Budget, choose_within
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.search import Measure, Option, Stage, Totals, Way, best_way, joins
+from picobnn.codegen.search import best_way
+from picobnn.codegen.ways import Measure, Option, Stage, Totals, Way, joins
 from picobnn.errors import ErrorId, PicobnnError
 
 OBJECTIVES = list(itertools.permutations(Measure))

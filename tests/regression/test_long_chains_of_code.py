@@ -12,7 +12,8 @@ import itertools
 import numpy as np
 
 from picobnn.codegen.plan import Layout
-from picobnn.codegen.search import Measure, Option, Stage, best_way
+from picobnn.codegen.search import best_way
+from picobnn.codegen.ways import Measure, Option, Stage
 
 UNITS = 8
 STEPS = 14

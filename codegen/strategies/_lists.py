@@ -32,7 +32,7 @@ from picobnn.codegen.strategies._lists_tables import (
     listed_words,
     low_bits_of,
 )
-from picobnn.codegen.strategies._planes_common import map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, phases_function, refuse_gather, split_flips
 from picobnn.codegen.strategies._planes_costs import counted_groups, map_counts
 from picobnn.codegen.strategies._planes_tables import tap_classes
 from picobnn.codegen.targets import Target
@@ -196,6 +196,7 @@ class ListsStrategy:
         classes = len(tap_classes(step, shape).inside)
         kind = "core" if classes == 1 else "classes"
         pointers = {
+            "phases": phases_function(step),
             "core": f"picobnn_planes_lists_{kind}_{lists.counter_bits}",
             "run": self.source.value,
             "lists": table_symbols.get("lists", table_symbols.get("bits", "NULL")),

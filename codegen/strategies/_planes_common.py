@@ -52,6 +52,12 @@ def map_scratch_bytes(step: BinaryConv2dStep, program: Program) -> int:
     return size
 
 
+def phases_function(step: BinaryConv2dStep) -> str:
+    """The C function that gives the kernel its input by phases (``picobnn_planes.h``)."""
+    has_strides = step.window.stride_y * step.window.stride_x > 1
+    return "picobnn_planes_split_phases" if has_strides else "picobnn_planes_one_phase"
+
+
 def pool_window(step: BinaryConv2dStep) -> Window | None:
     """The pool's window, None where it leaves the map as it is."""
     if step.pool is None:

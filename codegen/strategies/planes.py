@@ -18,7 +18,7 @@ from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
-from picobnn.codegen.strategies._planes_common import map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, phases_function, refuse_gather, split_flips
 from picobnn.codegen.strategies._planes_costs import counted_groups, map_counts
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
@@ -146,6 +146,7 @@ class PlanesStrategy:
         classes = len(tap_classes(step, shape).inside)
         kind = "core" if classes == 1 else "classes"
         pointers = {
+            "phases": phases_function(step),
             "core": f"picobnn_planes_{kind}_{counter_bits(fan_in(step))}",
             "filters": table_symbols["filters"],
             "lists": table_symbols["lists"],

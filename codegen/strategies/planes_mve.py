@@ -18,7 +18,7 @@ from picobnn.codegen.plan import Layout
 from picobnn.codegen.program import BinaryConv2dStep, Program, Step
 from picobnn.codegen.strategies._common import fan_in, is_ternary, shape_numbers
 from picobnn.codegen.strategies._interface import CostTerm, LayerView, Refusal, Table
-from picobnn.codegen.strategies._planes_common import map_scratch_bytes, refuse_gather, split_flips
+from picobnn.codegen.strategies._planes_common import map_scratch_bytes, phases_function, refuse_gather, split_flips
 from picobnn.codegen.strategies._planes_costs import LANES, class_counts, map_counts
 from picobnn.codegen.strategies._planes_mve_tables import (
     GROUP,
@@ -156,6 +156,7 @@ class PlanesMveStrategy:
         shape = program.tensors[step.input].shape
         parts = form_of(step, shape).parts
         pointers = {
+            "phases": phases_function(step),
             "core": f"picobnn_planes_mve_{32 * parts}",
             "lists": table_symbols["lists"],
             "limits": table_symbols["limits"],

@@ -26,7 +26,7 @@ void picobnn_planes_conv2d_bits(const picobnn_planes_conv2d_layer *layer, const 
     uint32_t *const words = scratch;
     uint32_t *const carries = words + layer->words;
     uint32_t *const phases = carries + (layer->words / 16u + 15u) / 16u * 16u;
-    const picobnn_planes_phased_map map = picobnn_planes_split_phases(shape, input, phases);
+    const picobnn_planes_phased_map map = layer->phases(shape, input, phases);
     uint32_t *const maps =
         map.words == input ? phases
                            : phases + (uint32_t)shape->stride_y * shape->stride_x * map.phase_words;

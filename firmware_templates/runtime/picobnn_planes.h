@@ -98,6 +98,19 @@ typedef struct {
 void picobnn_planes_gather(const uint32_t *low, uint32_t *words, uint32_t count,
                            const picobnn_planes_run *run);
 
+/* The input as the kernel reads it: by phases, each like a map with stride 1. */
+typedef struct {
+    const uint32_t *words; /* [phase_y][phase_x][channel][plane_words] */
+    uint32_t width, plane_words, phase_words;
+} picobnn_planes_phased_map;
+
+typedef picobnn_planes_phased_map picobnn_planes_phases(const picobnn_conv2d_shape *shape,
+                                                        const uint32_t *input, uint32_t *scratch);
+
+/* For strides of 1: the input itself. For others: split into scratch. A layer names the one it
+ * needs, so that the code of the other need not be in the image. */
+picobnn_planes_phases picobnn_planes_one_phase, picobnn_planes_split_phases;
+
 /* A convolution. Bits are (acc >= threshold) xor flip, with the flip inside the constants;
  * final_flips, one bit per filter, come after the pool and may be null.
  * Classes are those of rows times those of columns; without zero padding there is one. */
@@ -105,6 +118,7 @@ typedef struct {
     picobnn_conv2d_shape shape;
     uint32_t count; /* filters */
     uint32_t words; /* of a block, a multiple of 16 */
+    picobnn_planes_phases *phases;
     picobnn_planes_core *core;
     const uint32_t *filters;       /* count x 2 */
     const uint8_t *lists;          /* 8 or 16 bytes per group */

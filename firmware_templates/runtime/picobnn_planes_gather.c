@@ -69,6 +69,19 @@ static void split_plane(const uint32_t *plane, uint32_t in_words,
     }
 }
 
+picobnn_planes_phased_map picobnn_planes_one_phase(const picobnn_conv2d_shape *shape,
+                                                   const uint32_t *input, uint32_t *scratch)
+{
+    picobnn_planes_phased_map map;
+
+    (void)scratch;
+    map.words = input;
+    map.width = shape->in_width;
+    map.plane_words = ((uint32_t)shape->in_height * shape->in_width + 31u) / 32u;
+    map.phase_words = shape->in_channels * map.plane_words;
+    return map;
+}
+
 picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape *shape,
                                                       const uint32_t *input, uint32_t *scratch)
 {
@@ -76,14 +89,10 @@ picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape
     const uint32_t in_words = ((uint32_t)shape->in_height * shape->in_width + 31u) / 32u;
     picobnn_planes_phased_map map;
 
-    map.words = input;
+    map.words = scratch;
     map.width = (shape->in_width + shape->stride_x - 1u) / shape->stride_x;
     map.plane_words = (height * map.width + 31u) / 32u;
     map.phase_words = shape->in_channels * map.plane_words;
-    if (shape->stride_y == 1u && shape->stride_x == 1u) {
-        return map;
-    }
-    map.words = scratch;
     if (shape->stride_y == 2u && shape->stride_x == 2u && shape->in_width > 1u &&
         32u % shape->in_width == 0u) {
         for (uint32_t channel = 0u; channel < shape->in_channels; ++channel) {

@@ -101,7 +101,7 @@ void picobnn_planes_lists_conv2d_bits(const picobnn_planes_lists_layer *layer,
     uint32_t *const records = carries + ((layer->taps + 15u) / 16u + 15u) / 16u * 16u;
     uint32_t *const words = records + class_words + PICOBNN_PLANES_MAX_BITS;
     uint32_t *const phases = records + layer->blocks * layer->record_words;
-    const picobnn_planes_phased_map map = picobnn_planes_split_phases(shape, input, phases);
+    const picobnn_planes_phased_map map = layer->phases(shape, input, phases);
     uint32_t *const maps =
         map.words == input ? phases
                            : phases + (uint32_t)shape->stride_y * shape->stride_x * map.phase_words;

@@ -113,6 +113,7 @@ struct picobnn_planes_lists_layer {
     uint32_t record_words;   /* of a block */
     uint32_t list_words; /* of RAM for the longest list: head, entries in groups of 8, constant */
     uint32_t low_bits;   /* of codes */
+    picobnn_planes_phases *phases;
     picobnn_planes_lists_core *core;
     picobnn_planes_lists_run *run;
     const uint32_t *lists;         /* sparse: all filters'; packed: bits, filters from words on */

@@ -74,12 +74,6 @@ PICOBNN_INLINE uint32_t picobnn_planes_even_rows(uint32_t bits, uint32_t width)
     return result;
 }
 
-/* The input as the kernel reads it: by phases, each like a map with stride 1. */
-typedef struct {
-    const uint32_t *words; /* [phase_y][phase_x][channel][plane_words] */
-    uint32_t width, plane_words, phase_words;
-} picobnn_planes_phased_map;
-
 /* 32 output pixels: the first is at (row, column). */
 typedef struct {
     uint32_t row, column;
@@ -93,10 +87,6 @@ PICOBNN_INLINE void picobnn_planes_next_block(picobnn_planes_block_place *block,
         ++block->row;
     }
 }
-
-/* The input by phases: itself where strides are 1, otherwise split into scratch. */
-picobnn_planes_phased_map picobnn_planes_split_phases(const picobnn_conv2d_shape *shape,
-                                                      const uint32_t *input, uint32_t *scratch);
 
 /* Where a tap row or column lies: output position p reads position p + shift of a phase, for p in
  * span; elsewhere it reads padding. */

@@ -97,7 +97,7 @@ void picobnn_planes_mve_conv2d_bits(const picobnn_planes_mve_conv2d_layer *layer
     const uint32_t pixels = (uint32_t)shape->map_height * shape->map_width;
     const uint32_t map_words = (pixels + 31u) / 32u, parts = layer->parts;
     const scratch_places places = divide_scratch(layer, scratch);
-    const picobnn_planes_phased_map map = picobnn_planes_split_phases(shape, input, places.phases);
+    const picobnn_planes_phased_map map = layer->phases(shape, input, places.phases);
     uint32_t *const maps =
         map.words == input
             ? places.phases

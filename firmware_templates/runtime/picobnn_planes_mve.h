@@ -89,6 +89,7 @@ typedef struct {
     uint32_t carry_vectors; /* see the pass */
     uint32_t parts;         /* of a vector per block: 4 of 128 pixels, 2 of 64 */
     uint32_t bits;
+    picobnn_planes_phases *phases;
     picobnn_planes_mve_core *core; /* the form for `parts` */
     const uint32_t *lists;
     const uint16_t *limits;        /* units x classes x (bits + 1) */

@@ -18,6 +18,8 @@ from picobnn.codegen.vocabulary import BitArray, PoolStage, Scale, Shape, Thresh
 
 MAX_STRIDE = 2
 MAX_CLASSES = 256
+MAX_POOL_WIDTH = 32
+"""A pool window's bits of a row are one word."""
 
 
 def refuse_gather(step: Step, program: Program, target: Target) -> Refusal | None:
@@ -36,6 +38,8 @@ def refuse_gather(step: Step, program: Program, target: Target) -> Refusal | Non
     classes = len(tap_classes(step, program.tensors[step.input].shape).inside)
     if classes > MAX_CLASSES:
         return Refusal(f"zero padding gives {classes} kinds of border, above {MAX_CLASSES}")
+    if step.pool is not None and step.pool.window.width > MAX_POOL_WIDTH:
+        return Refusal(f"a pool window {step.pool.window.width} wide is above {MAX_POOL_WIDTH}")
     return refuse_conv2d(step, program)
 
 

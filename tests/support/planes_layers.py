@@ -57,6 +57,7 @@ REFUSED_CHANGES: tuple[tuple[dict[str, object], str], ...] = (
     ({"window": Window(3, 3, 1, 3)}, "stride of 3"),
     ({"weights": bits(33, 3, 3, 460)}, "4140 weights"),
     ({"pool": Pool(Window(1, 1, 1, 1, 1), PoolStage.BIT)}, "padding only"),
+    ({"pool": Pool(Window(1, 33), PoolStage.BIT)}, "33 wide"),
 )
 """Of the binary convolution of ``small_programs``, and what ``planes`` and ``planes_mve`` say of it."""
 

@@ -209,6 +209,8 @@ CHAINS: tuple[Chain, ...] = (
     ),
     (Shape(3, 3, 8), (Conv(384, 1),), (Dense(96, 0.07), Dense(320, 0.002), Dense(30, 0.02, SHARED))),
     (Shape(28, 28, 1), (Conv(8, 1),), (Dense(10, 0.1),)),
+    (Shape(16, 64, 1), (Conv(16, 1), Conv(16, 3, pool=True), Conv(16, 3, pool=True), Conv(24, 3, pool=True)), ()),
+    (Shape(10, 36, 1), (Conv(16, 1), Conv(20, 2, pool=True), Conv(16, 3, pool=True)), ()),
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from picobnn.codegen.program import BinaryConv2dStep, Program
 from picobnn.codegen.strategies._common import IndexArray
 from picobnn.codegen.strategies._interface import CostTerm
-from picobnn.codegen.strategies._planes_common import pool_window, split_flips
+from picobnn.codegen.strategies._planes_common import pool_window
 from picobnn.codegen.strategies._planes_tables import tap_classes
 from picobnn.codegen.vocabulary import Shape
 
@@ -33,9 +33,10 @@ class MapCounts:
 
     ``around``, of classes: ``lane``, ``sought``: pixels whose class is looked up, classes looked at. Of the input by
     phases: ``phase``, ``phase_row``: planes of phases and rows of theirs; where rows do not cross words ``split``,
-    ``split_word``, ``split_row``: planes, words, and rows taken out of words. Of the end: ``finish``, ``finish_word``:
-    planes gone over and their words; ``pooled``, ``pooled_row``: parts of rows pooled and rows of the map read for
-    them; where rows do not cross words ``pooled_byte``, ``pooled_even``: bytes written, and rows taken out of words.
+    ``split_word``, ``split_row``: planes, words, and rows taken out of words. Of the end: ``finish``: planes whose
+    padding is cleared, without a pool; with pools of 2x2 that halve the map ``halved``, ``halved_row``,
+    ``halved_word``: planes, rows written and words of the map read; with others ``pooled``, ``pooled_part``,
+    ``pooled_row``: planes, parts of rows written and rows of the map read for them.
     """
 
     blocks: int
@@ -51,7 +52,7 @@ class MapCounts:
 GATHERED = ("block", "column", "tap", "mask", "run", "word", "blank", "piece", "merge", "merged")
 AROUND = (
     *("lane", "sought", "phase", "phase_row", "split", "split_word", "split_row"),
-    *("finish", "finish_word", "pooled", "pooled_row", "pooled_byte", "pooled_even"),
+    *("finish", "halved", "halved_row", "halved_word", "pooled", "pooled_part", "pooled_row"),
 )
 
 
@@ -149,22 +150,21 @@ def _phase_counts(step: BinaryConv2dStep, shape: Shape) -> dict[str, int]:
 
 
 def _finish_counts(step: BinaryConv2dStep, shape: Shape, output: Shape) -> dict[str, int]:
-    pool, filters, pixels = pool_window(step), len(step.weights), output.height * output.width
-    if pool is None and pixels % 32 == 0 and not split_flips(step)[1].any():
-        return {}
-    counts = {"finish": filters, "finish_word": filters * -(-pixels // 32)}
+    pool, filters = pool_window(step), len(step.weights)
     if pool is None:
-        return counts
-    columns = step.window.output_size(shape.height, shape.width)[1]
-    is_halved = (pool.height, pool.width, pool.stride_y, pool.stride_x) == (2, 2, 2, 2)
-    if is_halved and pool.pad_top == pool.pad_left == 0 and 2 * output.width == columns and _divides_word(columns):
-        if columns == 32:
-            return counts | {"pooled_byte": filters * -(-pixels // 16)}
-        written = filters * -(-pixels // 8)
-        return counts | {"pooled_byte": written, "pooled_even": written * -(-8 // output.width)}
-    at_once = 1 if pool.stride_x > 2 or pool.width > 32 else (32 - pool.width) // pool.stride_x + 1
-    parts = filters * output.height * -(-output.width // at_once)
-    return counts | {"pooled": parts, "pooled_row": parts * pool.height}
+        return {"finish": filters} if output.height * output.width % 32 else {}
+    height, width = step.window.output_size(shape.height, shape.width)
+    is_halving = (pool.height, pool.width, pool.stride_y, pool.stride_x) == (2, 2, 2, 2)
+    is_inside = pool.pad_top == pool.pad_left == 0 and 2 * output.width <= width and 2 * output.height <= height
+    if is_halving and is_inside and width <= LANES:
+        rows = filters * output.height
+        words = filters * -(-2 * output.height * width // 32)
+        return {"halved": filters, "halved_row": rows, "halved_word": words}
+    at_once = 1 if pool.stride_x > 2 else (LANES - pool.width) // pool.stride_x + 1
+    parts = filters * -(-output.width // at_once)
+    tops = np.arange(output.height) * pool.stride_y - pool.pad_top
+    read = int((np.minimum(tops + pool.height, height) - np.maximum(tops, 0)).sum())
+    return {"pooled": filters, "pooled_part": parts * output.height, "pooled_row": parts * read}
 
 
 def _divides_word(width: int) -> bool:

@@ -128,8 +128,9 @@ PICOBNN_INLINE uint32_t picobnn_planes_has_pool(const picobnn_conv2d_shape *shap
            shape->pool_stride_x != 1u;
 }
 
-/* From the map of all filters to the output: every plane through the pool, the flips behind it, and
- * clear padding bits. Without a pool planes is output. */
+/* From the map of all filters to the output: every plane through the pool, whose windows are at
+ * most 32 wide, the flips behind it, null without a pool, and clear padding bits. Without a pool
+ * planes is output. */
 void picobnn_planes_finish(const picobnn_conv2d_shape *shape, const uint32_t *planes,
                            const uint32_t *final_flips, uint32_t count, uint32_t *output);
 

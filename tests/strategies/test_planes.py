@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 
 from picobnn.codegen.emit import runtime_text
 from picobnn.codegen.plan import Layout
+from picobnn.codegen.program import Program
+from picobnn.codegen.select import make_plan
 from picobnn.codegen.strategies import Refusal, find_strategy
 from picobnn.codegen.strategies._planes_tables import (
     GROUP,
@@ -28,6 +31,7 @@ from picobnn.codegen.strategies._planes_tables import (
 )
 from picobnn.codegen.targets import find_core
 from picobnn.codegen.vocabulary import PadMode, Pool, PoolStage, Shape, Window
+from tests.support.host_c import assert_host_c_equals_reference
 from tests.support.planes_layers import (
     REFUSED_CHANGES,
     assert_c_equals_reference,
@@ -68,6 +72,71 @@ def test_maps_whose_rows_share_words_equal_the_reference() -> None:
                 assert made is not None
                 programs.append(single(*made, shape))
     assert_c_equals_reference(programs, "planes")
+
+
+HALVING = Window(2, 2, 2, 2)
+OTHER_POOLS = (
+    Window(2, 2, 2, 2, 1, 1, 0, 0),
+    Window(2, 2, 2, 2, 0, 0, 1, 1),
+    Window(2, 2, 2, 2, 0, 0, 0, 1),
+    Window(2, 2, 2, 2, 0, 0, 1, 0),
+    Window(2, 2),
+    Window(2, 31, 1, 2, 0, 3, 1, 0),
+    Window(3, 2, 3, 3),
+    Window(1, 32),
+    Window(3, 3, 2, 2, 1, 1, 1, 1),
+)
+"""Some with windows over the last column or row: beyond them lies padding, not the next row."""
+
+
+def pooled(pool: Window, height: int, width: int) -> Program | None:
+    """A 1x1 convolution, whose map is as sparse as its input, and the pool; None where that does not fit."""
+    shape, rng = Shape(height, width, 2), np.random.default_rng(width)
+    made = layer(rng, shape, Window(1, 1), PadMode.ZERO, Pool(pool, PoolStage.ACC), 5)
+    return None if made is None else single(*made, shape)
+
+
+def assert_pools_equal_the_reference(programs: Sequence[Program | None], count: int) -> None:
+    """With images of few pixels: where all are noise, nearly every window has a set bit."""
+    fitting = [program for program in programs if program is not None]
+    plans = [make_plan(program, M4, forced={1: "planes"}) for program in fitting]
+    rng, batches = np.random.default_rng(6), []
+    for program in fitting:
+        shape = program.input.shape
+        chosen = rng.random((count, shape.height, shape.width, 1)) < rng.choice([0.05, 0.2, 0.9], (count, 1, 1, 1))
+        batches.append(np.where(chosen, 255, 0).astype(np.uint8))
+    assert_host_c_equals_reference(plans, batches)
+
+
+def test_pools_equal_the_reference() -> None:
+    programs = [pooled(HALVING, 5 + width % 4, width) for width in (*range(2, 19), 28, 31, 32, 33, 34)]
+    programs += [pooled(pool, 6, 12 + 23 * (index % 2)) for index, pool in enumerate(OTHER_POOLS)]
+    assert_pools_equal_the_reference(programs, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [HALVING, *OTHER_POOLS], ids=str)
+@pytest.mark.parametrize("height", [2, 3, 16, 23])
+def test_every_pool_of_every_width_equals_the_reference(pool: Window, height: int) -> None:
+    assert_pools_equal_the_reference([pooled(pool, height, width) for width in (*range(2, 36), 64, 71)], 12)
+
+
+@pytest.mark.parametrize(
+    ("pool", "height", "width", "expected"),
+    [
+        (HALVING, 14, 14, {"halved": 5, "halved_row": 5 * 7, "halved_word": 5 * 7}),
+        (HALVING, 7, 33, {"pooled": 5, "pooled_part": 5 * 3 * 1, "pooled_row": 5 * 6 * 1}),
+        (HALVING, 5, 31, {"halved": 5, "halved_row": 5 * 2, "halved_word": 5 * 4}),
+        (Window(3, 3, 2, 2, 1, 1, 1, 1), 8, 40, {"pooled": 5, "pooled_part": 5 * 4 * 2, "pooled_row": 5 * 11 * 2}),
+        (Window(2, 2, 2, 2, 0, 0, 0, 1), 4, 5, {"pooled": 5, "pooled_part": 5 * 2, "pooled_row": 5 * 4}),
+    ],
+)
+def test_cost_terms_of_pools(pool: Window, height: int, width: int, expected: dict[str, int]) -> None:
+    program = pooled(pool, height, width)
+    assert program is not None
+    terms = {term.name: term.mean for term in PLANES.cost_terms(program.steps[1], program, M4)}
+    names = ("finish", "halved", "halved_row", "halved_word", "pooled", "pooled_part", "pooled_row")
+    assert {name: terms[name] for name in names if terms[name]} == expected
 
 
 def test_forty_random_layers_equal_the_reference() -> None:

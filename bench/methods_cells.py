@@ -7,6 +7,8 @@ controls lose as many filters per layer (equal PFR): of 32, 64 and 128 filters 2
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from methods_lab import Cell, Lab, Recipe
@@ -42,6 +44,11 @@ NARROWER = (0.75, 0.5, 0.35)
 RATES = (0.35, 0.5)
 """Shares of the filters that go."""
 SHARES = (0.1, 0.05, 0.25, 0.5, 0.03)
+TAUGHT_NARROWER = (0.5, 0.35)
+TAUGHT_GATES = (1, 0.5, 0.25)
+"""Parts of the widths that stay: fewest where weights are most, in the last layer and the head behind it."""
+TAUGHT_SHARES = ((0.05, (1, 1, 1)), (0.07, (1, 1, 0.5)), (0.05, (0.5, 1, 0.75)))
+"""Shares of ones, and parts of the widths."""
 LAMS = (0.003, 0.01, 0.03, 0.1)
 COMBINED = 0.1
 """Share of ones behind gates at the first of RATES."""
@@ -52,6 +59,7 @@ LAYER_RATE = 1e-4
 CURVE_POINTS, CURVE_IMAGES = 10, 1000
 """Looks at the accuracy while the gates of one layer train, and validation images of each."""
 
+_TAUGHT = 1.6  # a step with a teacher's forward pass
 _EVOLVED = 2.5  # a step that scores 8 states costs about this many; half of the steps do
 _GATED = 1.6  # a step of gates, in float32, with a teacher's forward pass more and without a backward pass below
 
@@ -62,12 +70,12 @@ def all_tables(recipe: Recipe) -> list[list[Cell]]:
     middle, heavy = (_gates_cell(recipe, rate, Distillation()) for rate in RATES)
     share = COMBINED
     return [
-        [Cell("dense", "-", recipe.start + after, lambda lab, seed: lab.then(lab.start(seed), seed))],
+        [Cell("dense", "-", _both(recipe), lambda lab, seed: lab.then(lab.start(seed), seed))],
         _domain_cells(recipe, share),
         [middle],
         _searched_cells(recipe, "ising", RATES[0]),
         _filter_cells(recipe, middle, RATES[0]),
-        [Cell("narrower", f"{x:g}", x**1.5 * (recipe.start + after), _narrower(x)) for x in NARROWER],
+        [Cell("narrower", f"{x:g}", x**1.5 * _both(recipe), _narrower(x)) for x in NARROWER],
         _margin_cells(recipe),
         *(_domain_cells(recipe, each) for each in SHARES if each != share),
         [heavy],
@@ -75,6 +83,7 @@ def all_tables(recipe: Recipe) -> list[list[Cell]]:
         _filter_cells(recipe, heavy, RATES[1]),
         [Cell("gates+domain", f"{RATES[0]:g}+{share:g}", 1.1 * after, _domain_behind(middle, share))],
         _searched_cells(recipe, "edropout", RATES[0]),
+        _taught_cells(recipe),
     ]
 
 
@@ -112,7 +121,7 @@ def _searched_cells(recipe: Recipe, name: str, rate: float) -> list[Cell]:
 
 
 def _domain_cells(recipe: Recipe, share: float) -> list[Cell]:
-    effort = 1.1 * (recipe.start + recipe.after)
+    effort = 1.1 * _both(recipe)
     return [
         Cell(name, f"{share:g}", effort, _domain(share, is_symmetric=is_symmetric))
         for name, is_symmetric in (("domain", False), ("domain-symmetric", True))
@@ -127,8 +136,34 @@ def _margin_cells(recipe: Recipe) -> list[Cell]:
     ]
 
 
-def _narrower(share: float) -> Any:
-    return lambda lab, seed: lab.then(lab.start(seed, share), seed)
+def _taught_cells(recipe: Recipe) -> list[Cell]:
+    """What has the dense network for a teacher in all of its training, and narrower networks that have it too."""
+    both = _TAUGHT * _both(recipe)
+    cells = [Cell("narrower-taught", f"{x:g}", x**1.5 * both, _narrower(x, is_taught=True)) for x in TAUGHT_NARROWER]
+    for share, parts in TAUGHT_SHARES:
+        widths = _parts(recipe, parts)
+        train = _domain(share, is_symmetric=False, widths=widths, is_taught=True)
+        cells.append(Cell("domain-taught", f"{share:g}-of-{_named(widths)}", both, train))
+    widths = _parts(recipe, TAUGHT_GATES)
+    effort = _behind_deletion(recipe) + len(recipe.widths) * recipe.gate * _GATED
+    return [*cells, Cell("gates-taught", _named(widths), effort, _gates_taught(widths))]
+
+
+def _both(recipe: Recipe) -> int:
+    """Epochs of both parts."""
+    return recipe.start + recipe.after
+
+
+def _parts(recipe: Recipe, parts: Sequence[float]) -> tuple[int, ...]:
+    return tuple(math.ceil(part * width) for part, width in zip(parts, recipe.widths, strict=True))
+
+
+def _named(widths: Sequence[int]) -> str:
+    return "-".join(map(str, widths))
+
+
+def _narrower(share: float, *, is_taught: bool = False) -> Any:
+    return lambda lab, seed: lab.then(lab.start(seed, share, is_taught=is_taught), seed, is_taught=is_taught)
 
 
 def _gates(rate: float, distillation: Distillation | None) -> Any:
@@ -144,6 +179,18 @@ def _gates(rate: float, distillation: Distillation | None) -> Any:
         small, _ = apply(lab.start(seed), method, lab.quota(rate), lab.training(seed))
         lab.note("gate_curve", curve.layers)
         return lab.then(_network(small), seed)
+
+    return train
+
+
+def _gates_taught(widths: Sequence[int]) -> Any:
+    """Gates have the same teacher in their own phases: the network they are put into."""
+
+    def train(lab: Lab, seed: int) -> Network:
+        recipe = lab.recipe
+        method = Gates(gates=Phase(1e-3, recipe.gate), retrain=Phase(LAYER_RATE, recipe.layer))
+        small, _ = apply(lab.start(seed), method, lab.quota_for(widths), lab.training(seed, is_taught=True))
+        return lab.then(_network(small), seed, is_taught=True)
 
     return train
 
@@ -207,15 +254,15 @@ def _control(chosen: Cell) -> Any:
     return train
 
 
-def _domain(share: float, *, is_symmetric: bool) -> Any:
+def _domain(share: float, *, is_symmetric: bool, widths: Sequence[int] | None = None, is_taught: bool = False) -> Any:
     """From random weights, as published, in one part as long as both. Both kinds on one grid of values, fine enough for
     the share."""
 
     def train(lab: Lab, seed: int) -> Network:
         recipe = lab.recipe
         method = GeneralDomain(_value_bits(share), symmetric=is_symmetric)
-        training = lab.training(seed, recipe.start + recipe.after, recipe.start_rate)
-        return _network(apply(lab.fresh(seed), method, Ones(share), training)[0])
+        training = lab.training(seed, _both(recipe), recipe.start_rate, is_taught=is_taught)
+        return _network(apply(lab.fresh(seed, widths), method, Ones(share), training)[0])
 
     return train
 

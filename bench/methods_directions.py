@@ -174,13 +174,18 @@ def accuracy_at(cycles: float, curve: Sequence[Row]) -> float | None:
 
 
 def _beside_narrower(rows: Sequence[Row]) -> list[Direction]:
-    """Each setting against dense networks trained from scratch, at equal cycles on Cortex-M4."""
-    curves: dict[int, list[Row]] = {}
+    """Each setting against dense networks trained from scratch, at equal cycles on Cortex-M4; one with a teacher
+    against networks with the same teacher, up to the teacher itself."""
+    plain: dict[int, list[Row]] = {}
+    taught: dict[int, list[Row]] = {}
     for row in fastest(rows):
         if row["method"] in ("dense", "narrower"):
-            curves.setdefault(row["seed"], []).append(row)
+            plain.setdefault(row["seed"], []).append(row)
+        if row["method"] in ("dense", "narrower-taught"):
+            taught.setdefault(row["seed"], []).append(row)
     found = []
-    for method in sorted({row["method"] for row in rows} - {"dense", "narrower"}):
+    for method in sorted({row["method"] for row in rows} - {"dense", "narrower", "narrower-taught"}):
+        curves = taught if method.endswith("-taught") else plain
         for setting, by_seed in sorted(table_of(rows, method).items()):
             differences, beyond = [], 0
             for seed, row in sorted(by_seed.items()):

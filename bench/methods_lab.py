@@ -14,7 +14,7 @@ import ctypes
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ from picobnn.trainer.checkpoint import checkpoint_of, read_checkpoint, restore_m
 from picobnn.trainer.data import Dataset, load_dataset
 from picobnn.trainer.fit import FitOptions, fit, seed_everything
 from picobnn.trainer.models import Network, build_model
-from picobnn.trainer.pruning import Quota, Scope, Training, find_filters, make_quota, training_on
-from picobnn.trainer.step import MemoryFormat, Precision
+from picobnn.trainer.pruning import Distilled, Quota, Scope, Training, find_filters, make_quota, training_on
+from picobnn.trainer.step import MemoryFormat, Objective, Precision, cross_entropy
+
+DENSE = "dense--"
+"""Method and setting of the whole network, as files are named."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, mallopt(3)
 
@@ -113,23 +116,30 @@ class Lab:
             memory_format=MemoryFormat.CHANNELS_LAST,
         )
 
-    def training(self, seed: int, epochs: int | None = None, rate: float | None = None) -> Training:
-        """The same with images to score on."""
-        return training_on(self.dataset, self.options(seed, epochs, rate))
+    def training(
+        self, seed: int, epochs: int | None = None, rate: float | None = None, *, is_taught: bool = False
+    ) -> Training:
+        """The same with images to score on; ``is_taught``: beside the dense network of the seed."""
+        return training_on(self.dataset, self.options(seed, epochs, rate), objective=self._objective(seed, is_taught))
 
-    def fresh(self, seed: int, share: float = 1.0) -> Network:
-        """Random weights; ``share``: of the widths, rounded up."""
+    def fresh(self, seed: int, widths: Sequence[int] | None = None) -> Network:
+        """Random weights; ``widths``: instead of the recipe's."""
         seed_everything(seed)
-        return build_model(self.model, {"widths": [math.ceil(share * width) for width in self.recipe.widths]})
+        return build_model(self.model, {"widths": list(widths or self.recipe.widths)})
 
-    def start(self, seed: int, share: float = 1.0) -> Network:
-        """The network after the first part."""
-        return self._made(f"start-{share:g}-{seed}", lambda: self._started(seed, share)).network
+    def start(self, seed: int, share: float = 1.0, *, is_taught: bool = False) -> Network:
+        """A network with ``share`` of the widths, rounded up, after the first part."""
+        name = f"{'taught-' if is_taught else ''}start-{share:g}-{seed}"
+        return self._made(name, lambda: self._started(seed, share, is_taught)).network
 
-    def then(self, network: Network, seed: int) -> Network:
+    def then(self, network: Network, seed: int, *, is_taught: bool = False) -> Network:
         """``network`` itself, trained by the second part."""
-        fit(network, self.dataset, self.options(seed))
+        fit(network, self.dataset, self.options(seed), objective=self._objective(seed, is_taught))
         return network
+
+    def dense(self, seed: int) -> Network:
+        """The whole network after both parts."""
+        return self._made(f"{DENSE}-{seed}", lambda: self.then(self.start(seed), seed)).network
 
     def trained(self, cell: Cell, seed: int) -> Trained:
         """The network of a cell, trained when it is not there yet."""
@@ -144,15 +154,24 @@ class Lab:
         widths = _widths(self.fresh(0))
         return make_quota(widths, widths, rate, Scope.WORDS, 1)
 
+    def quota_for(self, widths: Sequence[int]) -> Quota:
+        """What leaves so many filters in every layer."""
+        there = _widths(self.fresh(0))
+        return Quota({name: there[name] - width for name, width in zip(there, widths, strict=True)})
+
     def counts_of(self, network: Network) -> Quota:
         """The filters that ``network`` lacks, per layer."""
         kept = _widths(network)
         return Quota({name: width - kept[name] for name, width in _widths(self.fresh(0)).items()})
 
-    def _started(self, seed: int, share: float) -> Network:
-        network = self.fresh(seed, share)
-        fit(network, self.dataset, self.options(seed, self.recipe.start, self.recipe.start_rate))
+    def _started(self, seed: int, share: float, is_taught: bool) -> Network:
+        network = self.fresh(seed, [math.ceil(share * width) for width in self.recipe.widths])
+        options = self.options(seed, self.recipe.start, self.recipe.start_rate)
+        fit(network, self.dataset, options, objective=self._objective(seed, is_taught))
         return network
+
+    def _objective(self, seed: int, is_taught: bool) -> Objective:
+        return Distilled(self.dense(seed)) if is_taught else cross_entropy
 
     def _made(self, name: str, make: Callable[[], Network]) -> Trained:
         """From the folder, or made. ``seconds`` has the making of what it builds on in it, where that was not there."""

@@ -45,10 +45,10 @@ RATES = (0.35, 0.5)
 """Shares of the filters that go."""
 SHARES = (0.1, 0.05, 0.25, 0.5, 0.03)
 TAUGHT_NARROWER = (0.5, 0.35)
-TAUGHT_GATES = (1, 0.5, 0.25)
+TAUGHT_GATES = ((1, 0.5, 0.25), (0.5, 0.5, 0.25))
 """Parts of the widths that stay: fewest where weights are most, in the last layer and the head behind it."""
-TAUGHT_SHARES = ((0.05, (1, 1, 1)), (0.07, (1, 1, 0.5)), (0.05, (0.5, 1, 0.75)))
-"""Shares of ones, and parts of the widths."""
+TAUGHT_SHARES = ((0.05, (1, 1, 0.75)), (0.05, (1, 1, 1)))
+"""Shares of ones, and parts of the widths: the head behind the last layer keeps its bits."""
 LAMS = (0.003, 0.01, 0.03, 0.1)
 COMBINED = 0.1
 """Share of ones behind gates at the first of RATES."""
@@ -139,14 +139,18 @@ def _margin_cells(recipe: Recipe) -> list[Cell]:
 def _taught_cells(recipe: Recipe) -> list[Cell]:
     """What has the dense network for a teacher in all of its training, and narrower networks that have it too."""
     both = _TAUGHT * _both(recipe)
-    cells = [Cell("narrower-taught", f"{x:g}", x**1.5 * both, _narrower(x, is_taught=True)) for x in TAUGHT_NARROWER]
+    cells = []
     for share, parts in TAUGHT_SHARES:
         widths = _parts(recipe, parts)
         train = _domain(share, is_symmetric=False, widths=widths, is_taught=True)
         cells.append(Cell("domain-taught", f"{share:g}-of-{_named(widths)}", both, train))
-    widths = _parts(recipe, TAUGHT_GATES)
     effort = _behind_deletion(recipe) + len(recipe.widths) * recipe.gate * _GATED
-    return [*cells, Cell("gates-taught", _named(widths), effort, _gates_taught(widths))]
+    for parts in TAUGHT_GATES:
+        widths = _parts(recipe, parts)
+        cells.append(Cell("gates-taught", _named(widths), effort, _gates_taught(widths)))
+    return cells + [
+        Cell("narrower-taught", f"{x:g}", x**1.5 * both, _narrower(x, is_taught=True)) for x in TAUGHT_NARROWER
+    ]
 
 
 def _both(recipe: Recipe) -> int:

@@ -4,6 +4,7 @@
     python bench/methods.py --dry-run                  # the cells that lack a row, with estimated CPU minutes
     python bench/methods.py --minutes 120              # run cells, table by table, and stop in time; run again to go on
     python bench/methods.py --only gates --seeds 0     # one method (and what it builds on)
+    python bench/methods.py --again                    # rows of other commits anew, where the network is kept
     python bench/methods.py --report --plot plot.svg   # what the rows say
 
 A process computes with one thread. To use two cores give two processes different seeds (``--seeds 0``, ``--seeds 1``).
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, default=KEEP, help="folder of the trained networks")
+    parser.add_argument("--again", action="store_true", help="kernels changed: link and run the kept networks anew")
     parser.add_argument("--dry-run", action="store_true", help="list what would run")
     parser.add_argument("--report", action="store_true", help="print what the rows say")
     parser.add_argument("--plot", type=Path, help="also draw accuracy against cycles there")
@@ -122,7 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not known.issuperset(options.only or ()):
         parser.error(f"methods are: {', '.join(sorted(known))}")
     chosen = [[cell for cell in table if options.only is None or cell.method in options.only] for table in tables]
+    settings = header["recipe"]
+    tag = "-".join(str(value) for key, value in sorted(settings.items()) if key not in ("widths", "dataset"))
+    folder = options.keep / f"{options.network}-{'x'.join(map(str, recipe.widths))}-{tag}"
+    lab = Lab(options.network, recipe, folder, threads=options.threads)
     work = to_do(chosen, options.seeds, rows)
+    if options.again:
+        current = [row for row in rows if row["commit"] == _commit()]
+        work = [each for each in to_do(chosen, options.seeds, current) if lab.is_kept(*each)]
     if options.dry_run:
         total = 0.0
         for cell, seed in work:
@@ -130,12 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{cell.method:17} {cell.setting:13} {seed}  {minutes:6.1f}")
         print(f"{len(work)} cells, {total:.0f} CPU minutes estimated")
         return 0
-    settings = header["recipe"]
-    tag = "-".join(str(value) for key, value in sorted(settings.items()) if key not in ("widths", "dataset"))
-    folder = options.keep / f"{options.network}-{'x'.join(map(str, recipe.widths))}-{tag}"
-    run_cells(
-        work, Lab(options.network, recipe, folder, threads=options.threads), options.results, header, options.minutes
-    )
+    run_cells(work, lab, options.results, header, options.minutes)
     return 0
 
 

@@ -143,7 +143,11 @@ class Lab:
 
     def trained(self, cell: Cell, seed: int) -> Trained:
         """The network of a cell, trained when it is not there yet."""
-        return self._made(f"{cell.method}-{cell.setting}-{seed}", lambda: cell.train(self, seed))
+        return self._made(_name(cell, seed), lambda: cell.train(self, seed))
+
+    def is_kept(self, cell: Cell, seed: int) -> bool:
+        """Whether the network of a cell need not be trained."""
+        return self._file(_name(cell, seed)).exists()
 
     def note(self, name: str, value: Any) -> None:
         """Add a column to the rows of the cell that is being trained; plain values for JSON."""
@@ -170,12 +174,15 @@ class Lab:
         fit(network, self.dataset, options, objective=self._objective(seed, is_taught))
         return network
 
+    def _file(self, name: str) -> Path:
+        return self._keep / f"{name}.safetensors"
+
     def _objective(self, seed: int, is_taught: bool) -> Objective:
         return Distilled(self.dense(seed)) if is_taught else cross_entropy
 
     def _made(self, name: str, make: Callable[[], Network]) -> Trained:
         """From the folder, or made. ``seconds`` has the making of what it builds on in it, where that was not there."""
-        path = self._keep / f"{name}.safetensors"
+        path = self._file(name)
         if not path.exists():
             wall, cpu = time.perf_counter(), cpu_seconds()
             outer, self._notes = self._notes, {}
@@ -190,6 +197,10 @@ class Lab:
         kept = read_checkpoint(path)
         figures = (kept.metadata[name] for name in ("seconds", "cpu_seconds", "notes"))
         return Trained(restore_model(kept, str(path)), *figures)
+
+
+def _name(cell: Cell, seed: int) -> str:
+    return f"{cell.method}-{cell.setting}-{seed}"
 
 
 def _widths(network: Network) -> dict[str, int]:

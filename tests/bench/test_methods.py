@@ -234,3 +234,12 @@ def test_a_cell_is_trained_linked_and_run(tmp_path: Path, capsys: pytest.Capture
     assert main([*given, "--minutes", "0.01"]) == 0
     assert capsys.readouterr().out == ""
     assert results.read_bytes() == before
+    stale = {**stored, "rows": [{**row, "commit": "0" * 40} for row in stored["rows"]]}
+    results.write_text(json.dumps(stale))
+    assert main([*given, "--again"]) == 0
+    again = json.loads(results.read_text())["rows"]
+    spent = {"firmware_cpu_seconds": 0.0}
+    assert [{**row, **spent} for row in again] == [{**row, **spent} for row in stored["rows"]]
+    capsys.readouterr()
+    assert main([*given, "--again"]) == 0
+    assert capsys.readouterr().out == ""

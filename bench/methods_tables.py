@@ -18,6 +18,17 @@ def fastest(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["optimize"] == FASTEST]
 
 
+def reference_flash(rows: Iterable[Row]) -> dict[int, int]:
+    """By seed, the flash that others are relative to: of the dense network's fastest and balanced plans the smaller.
+
+    The fastest plan may take kilobytes for a hundredth of the cycles, and everything would look small beside it."""
+    found: dict[int, int] = {}
+    for row in rows:
+        if row["method"] == "dense" and row["optimize"] in (FASTEST, "balanced"):
+            found[row["seed"]] = min(row["flash_bytes"], found.get(row["seed"], row["flash_bytes"]))
+    return found
+
+
 def table_of(rows: Iterable[Row], method: str) -> dict[str, dict[int, Row]]:
     """Setting -> seed -> row."""
     table: dict[str, dict[int, Row]] = {}

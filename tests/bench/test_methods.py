@@ -141,6 +141,15 @@ def test_what_pays_is_relative_to_the_dense_network_of_the_seed() -> None:
     assert "some method, fast: <= 0.4x cycles and <= 1.2x flash at <= 1.5 points: not met" in text
 
 
+def test_flash_is_relative_to_the_smaller_of_the_dense_plans() -> None:
+    rows = [_row("dense", "-", 0, 0.9, cycles=_at(1000), flash_bytes=2000)]
+    rows.append(_row("dense", "-", 0, 0.9, cycles=_at(1010), flash_bytes=1500, optimize="balanced"))
+    rows.append(_row("dense", "-", 0, 0.9, cycles=_at(9000), flash_bytes=900, optimize="flash 0.7x"))
+    rows.append(_row("gates", "0.35", 0, 0.9, cycles=_at(500), flash_bytes=750))
+    (gates,) = [each for each in pays(rows) if each.method == "gates"]
+    assert (gates.cycles, gates.flash) == (0.5, 0.5)
+
+
 def test_a_kind_of_plan_that_a_seed_lacks_is_not_counted() -> None:
     rows = [_row("dense", "-", seed, 0.9) for seed in (0, 1)]
     rows += [_row("gates", "0.35", seed, 0.9, cycles=_at(500)) for seed in (0, 1)]

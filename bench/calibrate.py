@@ -225,7 +225,7 @@ def _borrowed() -> CoreCosts:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fit the cost coefficients of a core.")
     parser.add_argument("--core", required=True, help="m0, m0plus, m3, m4, m7, m33 or m55")
-    parser.add_argument("--chains", help="programs, comma-separated; all of them")
+    parser.add_argument("--chains", help="numbers of programs, comma-separated; without it all of them")
     names = [strategy.name for strategy in STRATEGIES]
     parser.add_argument("--strategies", default=",".join(names), help="comma-separated; others keep what they have")
     parser.add_argument("--write", action="store_true", help="write codegen/targets/costs/<core>.toml")
@@ -237,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.chains is not None:
         chains = [int(number) for number in options.chains.split(",")]
     strategies = options.strategies.split(",")
+    if options.code and (options.chains is not None or options.strategies != ",".join(names)):
+        parser.error("--code is of all programs and strategies")
     if options.code:
         costs, residuals = with_code(options.core), {}
     else:

@@ -29,6 +29,7 @@ from picobnn.codegen.runtime_code import COMMON_RUNTIME, TRANSPOSE_RUNTIME
 from picobnn.codegen.strategies import find_strategy
 from picobnn.codegen.targets import Board, find_core
 from picobnn.codegen.targets.code_sizes import CodeSizes, CodeUnit
+from picobnn.errors import ErrorId, PicobnnError
 from picobnn.toolchain import run_tool
 
 _Key = tuple[str, int]
@@ -99,6 +100,10 @@ def _layer_sizes(plan: Plan, sizes: Mapping[str, int]) -> Iterator[tuple[str, in
         yield view.c_type, sizes[f".rodata.{view.symbol}"]
 
 
+RUNTIME_PREFIX = "picobnn_"
+"""Of everything that the runtime defines; other names are the compiler's library."""
+
+
 def read_units(objects: Iterable[Path]) -> dict[str, CodeUnit]:
     """The units of some objects by symbol: public sections, and private ones that several refer to."""
     found: dict[_Key, _Found] = {}
@@ -106,6 +111,13 @@ def read_units(objects: Iterable[Path]) -> dict[str, CodeUnit]:
         with path.open("rb") as stream:
             found |= _read_sections(path.stem, ELFFile(stream))
     owners = {name: key for key, section in found.items() for name in section.public}
+    named = {used for section in found.values() for used in section.uses if isinstance(used, str)}
+    lost = sorted(name for name in named - set(owners) if name.startswith(RUNTIME_PREFIX))
+    if lost:
+        raise PicobnnError(
+            ErrorId.BAD_INPUT, f"nobody defines {', '.join(lost)} as a function or a constant.",
+            where="objects of the runtime", remedy="Give assembly a .type, and list every file that is needed.",
+        )  # fmt: skip
     uses = {
         key: {owners.get(used) if isinstance(used, str) else used for used in section.uses} - {None, key}
         for key, section in found.items()

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "methods.json"
 KEEP = ROOT / "runs" / "bench-methods"
 SEEDS = (0, 1, 2)
+CHANGED = "-changed"
 ROW_MINUTES = 0.2
 """CPU minutes of scoring a network and of linking and running its images: a first guess."""
 
@@ -66,7 +67,7 @@ def run_cells(
             print(f"stopped before {' '.join(cell.key)} seed {seed}: {spent:.1f} + {expected:.1f} minutes", flush=True)
             return number
         trained = lab.trained(cell, seed)
-        rows = make_rows(lab, *cell.key, seed, trained, commit, _dense_flash(read_rows(results, dict(header))))
+        rows = make_rows(lab, *cell.key, seed, trained, commit, _dense_flash(read_rows(results, dict(header)), seed))
         merge_rows(results, dict(header), rows)
         row = rows[0]
         print(
@@ -78,19 +79,20 @@ def run_cells(
     return len(work)
 
 
-def _dense_flash(rows: Sequence[Row]) -> int | None:
-    """That of the dense network, the same for all seeds but for a few bytes; None before its row."""
-    return next(iter(reference_flash(rows).values()), None)
+def _dense_flash(rows: Sequence[Row], seed: int) -> int | None:
+    """That of the dense network of the seed, or of another, which differs by a few bytes; None before any."""
+    known = reference_flash(rows)
+    return known.get(seed, next(iter(known.values()), None))
 
 
 def _commit() -> str:
-    """The commit, followed by "-changed" where files other than results differ from it."""
+    """The commit, followed by CHANGED where files other than results differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results")
-    return git("rev-parse", "HEAD") + ("-changed" if changes else "")
+    return git("rev-parse", "HEAD") + (CHANGED if changes else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab = Lab(options.network, recipe, folder, threads=options.threads)
     work = to_do(chosen, options.seeds, rows)
     if options.again:
-        current = [row for row in rows if row["commit"] == _commit()]
+        current = [row for row in rows if row["commit"] == _commit() and not row["commit"].endswith(CHANGED)]
         work = [each for each in to_do(chosen, options.seeds, current) if lab.is_kept(*each)]
     if options.dry_run:
         total = 0.0

@@ -137,14 +137,14 @@ def _margin_cells(recipe: Recipe) -> list[Cell]:
 
 
 def _taught_cells(recipe: Recipe) -> list[Cell]:
-    """What has the dense network for a teacher in all of its training, and narrower networks that have it too."""
+    """What has the dense network for a teacher, and narrower networks that have it too."""
     both = _TAUGHT * _both(recipe)
     cells = []
     for share, parts in TAUGHT_SHARES:
         widths = _parts(recipe, parts)
         train = _domain(share, is_symmetric=False, widths=widths, is_taught=True)
         cells.append(Cell("domain-taught", f"{share:g}-of-{_named(widths)}", both, train))
-    effort = _behind_deletion(recipe) + len(recipe.widths) * recipe.gate * _GATED
+    effort = _TAUGHT * _behind_deletion(recipe) + len(recipe.widths) * recipe.gate * _GATED
     for parts in TAUGHT_GATES:
         widths = _parts(recipe, parts)
         cells.append(Cell("gates-taught", _named(widths), effort, _gates_taught(widths)))
@@ -188,7 +188,7 @@ def _gates(rate: float, distillation: Distillation | None) -> Any:
 
 
 def _gates_taught(widths: Sequence[int]) -> Any:
-    """Gates have the same teacher in their own phases: the network they are put into."""
+    """Behind the first part; while gates train their teacher is the network that they are put into."""
 
     def train(lab: Lab, seed: int) -> Network:
         recipe = lab.recipe

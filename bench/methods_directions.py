@@ -192,6 +192,10 @@ def _beside_narrower(rows: Sequence[Row]) -> list[Direction]:
                 there = accuracy_at(cycles_of(row), curves.get(seed, []))
                 beyond += there is None
                 differences += [] if there is None else [accuracy_of(row) - there]
-            note = f"{beyond} seeds outside the cycles of the narrower networks" if beyond else "at equal cycles"
+            note = "at equal cycles"
+            if beyond:
+                has_curve = any(len(curves.get(seed, [])) > 1 for seed in by_seed)
+                reason = "outside the cycles of the narrower networks" if has_curve else "without narrower networks"
+                note = f"{beyond} seeds {reason}"
             found.append(Direction(f"{method} {setting} beats a narrower network", tuple(differences), note))
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from methods_directions import directions
+from methods_directions import ENOUGH, directions
 from methods_tables import CORE, FASTEST, Row, accuracy_of, cycles_of, fastest, reference_flash, table_of
 
 DROP = 0.015
@@ -92,8 +92,9 @@ def bar_lines(table: Sequence[Pays]) -> list[str]:
         met = [row for row in table if row.method in methods and row.within(cycles, flash)]
         said = "not met"
         if met:
-            best = min(met, key=lambda row: (row.cycles, row.flash))
-            said = f"met by {best.method} {best.setting} ({best.optimize}), {best.seeds} seeds"
+            best = min(met, key=lambda row: (row.seeds < ENOUGH, row.cycles, row.flash))
+            few = " (too few)" if best.seeds < ENOUGH else ""
+            said = f"met by {best.method} {best.setting} ({best.optimize}), {best.seeds} seeds{few}"
         lines.append(f"{name}: <= {cycles}x cycles and <= {flash}x flash at <= {100 * DROP:g} points: {said}")
     return lines
 

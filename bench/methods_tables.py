@@ -21,7 +21,7 @@ def fastest(rows: Iterable[Row]) -> list[Row]:
 def reference_flash(rows: Iterable[Row]) -> dict[int, int]:
     """By seed, the flash that others are relative to: of the dense network's fastest and balanced plans the smaller.
 
-    The fastest plan may take kilobytes for a hundredth of the cycles, and everything would look small beside it."""
+    The fastest plan may take kilobytes for a few hundredths of the cycles, and all would look small beside it."""
     found: dict[int, int] = {}
     for row in rows:
         if row["method"] == "dense" and row["optimize"] in (FASTEST, "balanced"):

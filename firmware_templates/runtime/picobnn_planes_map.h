@@ -129,8 +129,8 @@ PICOBNN_INLINE uint32_t picobnn_planes_has_pool(const picobnn_conv2d_shape *shap
 }
 
 /* From the map of all filters to the output: every plane through the pool, whose windows are at
- * most 32 wide, the flips behind it, null without a pool, and clear padding bits. Without a pool
- * planes is output. */
+ * most 32 wide and wider and higher than its padding, the flips behind it, null without a pool, and
+ * clear padding bits. Without a pool planes is output. */
 void picobnn_planes_finish(const picobnn_conv2d_shape *shape, const uint32_t *planes,
                            const uint32_t *final_flips, uint32_t count, uint32_t *output);
 

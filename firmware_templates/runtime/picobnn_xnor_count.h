@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
- * picobnn xnor kernels: how the differing bits of a few words are counted. Part of picobnn_xnor.c.
+ * picobnn xnor kernels: how the differing bits of a few words are counted. Part of the kernels
+ * xnor, xnor_general and gaps; not for applications.
  *
  * No Cortex-M has a popcount instruction: nine words at a time go through carry-save adders and
  * nibble sums. Full adders (5 operations) turn three words into a sum and a carry word, so that

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from calibration_layers import SHARED, Conv, build_chain, depthwise
+from calibration_layers import SHARED, Conv, Dense, build_chain, depthwise
 from layer_runs import PREFIX, link_plan, roomy_board_of
 
 from picobnn.codegen.plan import Kernels, Optimize, Plan
@@ -37,11 +37,13 @@ NETWORKS = {
         (Conv(21, 3), Conv(37, 3, pool=True), Conv(50, 3, kept=0.4), Conv(29, 1)),
         (44, 10),
     ),
+    "gaps": (Shape(14, 14, 1), (Conv(32, 3, pool=True),), (Dense(64, 0.03, SHARED), Dense(10, 0.05, SHARED))),
     "separable": (Shape(12, 12, 1), (Conv(40, 3, pool=True), depthwise(40, 3), Conv(64, 1), depthwise(64, 3)), (10,)),
 }
 QUICK = {
     ("m0plus", "pruned", Optimize.BALANCED),
     ("m4", "dense", Optimize.SIZE),
+    ("m4", "gaps", Optimize.SIZE),
     ("m4", "sparse", Optimize.SIZE),
     ("m4", "pruned", Optimize.SPEED),
 }

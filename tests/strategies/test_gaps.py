@@ -52,8 +52,8 @@ DOMAINS = (
 
 
 def dense(weights: BitArray, domain: WeightDomain, *, sums: bool, seed: int = 0) -> Program:
-    """The layer behind an input layer. weights: (O, H, W, C). Thresholds near what a random input gives, at the ends of
-    what any gives, and beyond."""
+    """The layer behind an input layer. weights: (O, H, W, C). Thresholds near what a random input gives, anywhere
+    within what any gives, at its ends, and beyond."""
     rng = np.random.default_rng(seed)
     shape, outputs, reach = Shape(*weights.shape[1:]), len(weights), weights[0].size * max(map(abs, domain.values))
     if sums:
@@ -61,12 +61,10 @@ def dense(weights: BitArray, domain: WeightDomain, *, sums: bool, seed: int = 0)
         multipliers = rng.integers(-largest, largest, outputs, dtype=np.int32, endpoint=True)
         epilogue: Scale | Threshold = Scale(multipliers, rng.integers(-9999, 10000, outputs).astype(np.int32))
     else:
-        middle = weights.reshape(outputs, -1).astype(np.int64).sum(axis=1) * 0 + rng.integers(
-            -reach, reach + 1, outputs
-        )
+        anywhere = rng.integers(-reach, reach + 1, outputs)
         near = rng.integers(-int(reach**0.5) - 1, int(reach**0.5) + 2, outputs)
         ends = rng.choice([INT32.min, -reach - 1, -reach, -reach + 1, 0, reach, reach + 1, INT32.max], outputs)
-        values = np.choose(rng.choice(3, outputs), [near, middle, ends])
+        values = np.choose(rng.choice(3, outputs), [near, anywhere, ends])
         epilogue = Threshold(values.astype(np.int32), rng.integers(0, 2, outputs).astype(np.uint8))
     tensors = (
         Tensor("image", Shape(shape.height, shape.width, 1), ElementKind.UINT8),

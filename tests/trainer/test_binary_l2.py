@@ -18,7 +18,7 @@ from picobnn.trainer.estimators import drawn_sign_ste
 from picobnn.trainer.evaluate import evaluate
 from picobnn.trainer.fit import FitOptions, StepRecord, fit, seed_everything
 from picobnn.trainer.layers import BinaryLinear, BinaryWeightLayer
-from picobnn.trainer.models import Network, build_model, hidden_layers
+from picobnn.trainer.models import Network, build_model, hidden_layers, valued_layers
 from picobnn.trainer.pruning import (
     Binarization,
     BinaryL2,
@@ -219,6 +219,18 @@ def test_binary_weights_are_what_is_evaluated(digits: Dataset) -> None:
     after = [evaluate(each, images, labels) for each in (model, twin)]
     assert before[0] == after[0] > 0.5
     assert before[1] > 0.9 > 0.7 > after[1]
+
+
+def test_the_count_is_that_of_every_layer_with_two_values() -> None:
+    seed_everything(0)
+    model = build_model("digits_cnn", {"widths": [8, 16, 16], "value_bits": 4, "value_head": True})
+    layers = valued_layers(model)
+    for layer in layers:
+        layer.weight.data.fill_(-0.5)
+    layers[1].weight.data[0] = 0.5
+    share = layers[1].weight[0].numel() / sum(layer.weight.numel() for layer in layers)
+    assert count_is_met(Ones(1.01 * share))(model)
+    assert not count_is_met(Ones(0.9 * share))(model)
 
 
 def test_inside_a_general_domain_the_pull_acts_only_while_the_count_is_met(digits: Dataset) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from picobnn.trainer.data import Dataset
 from picobnn.trainer.models import Network
@@ -73,6 +73,25 @@ def test_the_objective_is_the_sum_of_its_terms(dense: Network, digits: Dataset) 
     off = GateLoss(Regularizer.NONE, 1.0, 0.0, None, Statistics.BATCH)
     total, _ = GateObjective(off, group, gate.m, dense)(gated, images, labels)
     assert torch.equal(total, plain)
+
+
+def test_gates_without_a_teacher_of_their_own_train_for_what_the_training_is_for(
+    dense: Network, digits: Dataset
+) -> None:
+    images, labels = images_of(digits)
+    gated, gates = with_gates(dense, 0.5)
+    gated.train()
+    group, m = find_filters(gated)[1], gates["layers.conv2"].m
+
+    def doubled(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits = cross_entropy(model, images, labels)
+        return 2 * loss, logits
+
+    plain, _ = cross_entropy(gated, images, labels)
+    for teacher, factor in ((None, 2), (Distillation(), 1)):
+        loss = GateLoss(Regularizer.NONE, 1.0, 0.0, teacher, Statistics.BATCH)
+        total, _ = GateObjective(loss, group, m, dense, doubled)(gated, images, labels)
+        torch.testing.assert_close(total, factor * plain)
 
 
 def test_with_batch_statistics_kept_gates_feel_next_to_nothing(dense: Network, digits: Dataset) -> None:

@@ -52,6 +52,8 @@ def test_float_twin_has_the_same_chain(name: str) -> None:
         ("digits_cnn", {"widths": [16, 0, 3]}, ErrorId.CONFIG_VALUE),
         ("digits_cnn", {"widths": [16, 32]}, ErrorId.BAD_INPUT),
         ("digits_cnn", {"zero_point": 256}, ErrorId.BAD_INPUT),
+        ("digits_cnn", {"value_head": True}, ErrorId.CONFIG_VALUE),
+        ("digits_cnn", {"value_bits": 4, "value_head": "no"}, ErrorId.CONFIG_VALUE),
     ],
 )
 def test_bad_settings(name: str, config: dict[str, Any], error: ErrorId) -> None:

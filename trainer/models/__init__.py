@@ -49,6 +49,13 @@ def build_model(name: str, config: Mapping[str, Any] | None = None) -> Network:
             )
         values["widths"] = tuple(widths)
     value_bits, value_head = values.pop("value_bits", None), values.pop("value_head", False)
+    if type(value_head) is not bool or (value_head and value_bits is None):
+        raise PicobnnError(
+            ErrorId.CONFIG_VALUE,
+            f"value_head is {value_head!r}, with value_bits {value_bits!r}.",
+            where=name,
+            remedy="Give true or false, and true only with value_bits.",
+        )
     model = MODELS[name](**values)
     if value_bits is not None:
         model.learn_values(value_bits, head=value_head)

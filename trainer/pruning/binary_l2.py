@@ -22,7 +22,7 @@ from picobnn.errors import ErrorId, PicobnnError
 from picobnn.trainer.estimators import drawn_sign_ste, hard_sign, sign_ste
 from picobnn.trainer.fit import StepCallback, StepRecord
 from picobnn.trainer.layers import BinaryWeightLayer
-from picobnn.trainer.models import Network, hidden_layers
+from picobnn.trainer.models import Network, valued_layers
 from picobnn.trainer.pruning.general_domain import MET_WITHIN, Ones, share_of_ones
 from picobnn.trainer.pruning.margins import measure_margins
 from picobnn.trainer.pruning.method import finish_masked, first_image
@@ -131,7 +131,7 @@ def count_is_met(goal: Ones) -> Callable[[Network], bool]:
     """
 
     def met(model: Network) -> bool:
-        share = share_of_ones([layer.weight.detach() for layer in hidden_layers(model)])
+        share = share_of_ones([layer.weight.detach() for layer in valued_layers(model)])
         return float(share) <= goal.share + MET_WITHIN
 
     return met

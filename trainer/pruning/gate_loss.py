@@ -83,7 +83,9 @@ class GateLoss:
 
 
 class GateObjective:
-    """The loss of the gates ``m`` of ``group``; ``main`` is the network as it was before they were put in."""
+    """The loss of the gates ``m`` of ``group``; ``main`` is the network as it was before they were put in.
+
+    ``task``: what the training is for; where gates have a teacher of their own, the cross entropy takes its place."""
 
     def __init__(
         self, loss: GateLoss, group: FilterGroup, m: Tensor, main: nn.Module, task: Objective = cross_entropy
@@ -91,8 +93,9 @@ class GateObjective:
         self._loss = loss
         self._group = group
         self._m = m
-        self._task = task
-        self._teacher = Teacher(main) if loss.distillation is not None and loss.distillation.weight else None
+        has_teacher = loss.distillation is not None and loss.distillation.weight > 0
+        self._task = cross_entropy if has_teacher else task
+        self._teacher = Teacher(main) if has_teacher else None
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and logits of a batch."""

@@ -135,7 +135,7 @@ class Gates:
         try:
             with only_trained(model, [gate.m]):
                 result = training.fit(
-                    model, objective=GateObjective(self._loss, group, gate.m, main),
+                    model, objective=GateObjective(self._loss, group, gate.m, main, training.objective),
                     after_step=[keep_count, *self._after_step],
                     **self._gates.changes(seed), precision=Precision.FLOAT32,
                 )  # fmt: skip

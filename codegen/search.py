@@ -88,7 +88,7 @@ def _best_end(
                         totals, limits
                     ):
                         extended.append(_Label(totals, choice, label))
-        front = _reduced(reached, objective, sizes, keep_all=keep_all)
+        front = _undominated(reached, objective, sizes, keep_all=keep_all)
         if most_labels is not None:
             front = _roomiest(front, bounds[0], number, most_labels)
     ends = [label for labels in front.values() for label in labels]
@@ -155,7 +155,7 @@ class _Stairs:
         self.flash[first:last], self.ram[first:last] = [flash], [ram]
 
 
-def _reduced(
+def _undominated(
     reached: Mapping[tuple[Layout, Code], Sequence[_Label]],
     objective: Sequence[Measure],
     sizes: Mapping[str, int],

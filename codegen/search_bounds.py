@@ -123,7 +123,7 @@ class _Dealer:
             tried += self._dealt_better(best)
             if self._other in self._limits:
                 cycle, byte = tried[-1].weights
-                factors = [_reduced(16 * cycle, factor * byte) for factor in _FACTORS]
+                factors = [_in_lowest_terms(16 * cycle, factor * byte) for factor in _FACTORS]
                 tried += [self._deal(pair, tried[-1].parts) for pair in factors]
             best = min(tried, key=self._gap)
         tried.sort(key=self._gap)
@@ -173,7 +173,7 @@ class _Dealer:
         return (self._most(dealt) - dealt.least) / dealt.weights[self._first]
 
 
-def _reduced(cycle: int, byte: int) -> Weights:
+def _in_lowest_terms(cycle: int, byte: int) -> Weights:
     divisor = gcd(cycle, byte)
     return cycle // divisor, byte // divisor
 

@@ -13,7 +13,7 @@ from methods import ROW_MINUTES, estimated_minutes, main, to_do
 from methods_cells import CURVE_POINTS, all_cells, all_tables
 from methods_directions import accuracy_at, directions, slope, unsteadiness
 from methods_lab import RECIPES
-from methods_report import draw, pays, report_text
+from methods_report import TAUGHT, draw, pays, report_text
 from methods_rows import merge_rows, read_rows
 from methods_tables import fastest
 
@@ -222,14 +222,19 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
 @needs_emulator
 @pytest.mark.qemu
 @pytest.mark.slow
-def test_a_cell_is_trained_linked_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_is_trained_linked_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("methods._commit", lambda: "a" * 40)
     results = tmp_path / "rows.json"
-    given = ["--network", "digits_cnn", "--seeds", "0", "--threads", "1", "--only", "dense", "random", "gates"]
+    given = ["--network", "digits_cnn", "--seeds", "0", "--threads", "1", "--only", "dense", "random", "gates", *TAUGHT]
     given += ["--results", str(results), "--keep", str(tmp_path / "keep")]
     assert main(given) == 0
     stored = json.loads(results.read_text())
     rows = {(row["method"], row["setting"]): row for row in fastest(stored["rows"])}
-    assert {method for method, _ in rows} == {"dense", "random", "gates"}
+    assert {method for method, _ in rows} == {"dense", "random", "gates", *TAUGHT}
+    assert rows["gates-taught", "4-8-4"]["widths"] == [4, 8, 4]
+    assert rows["domain-taught", "0.05-of-8-16-12"]["density"] <= 0.05
     assert {setting for method, setting in rows if method == "random"} == {"0.35", "0.5"}
     assert [len(layer) for layer in rows["gates", "0.35"]["gate_curve"]] == [CURVE_POINTS] * len(DIGITS.widths)
     assert "gate_curve" not in rows["random", "0.35"]

@@ -168,9 +168,14 @@ def test_layers_keep_whole_words(run: RunDirectory, goal: tuple[str, str], capsy
     assert [layer["kept"] for layer in found["layers"]] == [8, 8, 8]
 
 
-@pytest.mark.parametrize("method", ["scale", "domain"])
+_QUICK = (PruneMethod.SCALE, PruneMethod.DOMAIN)
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(each, marks=() if each in _QUICK else pytest.mark.slow) for each in PruneMethod]
+)
 def test_distillation_takes_part_in_the_training_when_it_has_a_weight(
-    run: RunDirectory, method: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, method: PruneMethod, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights: list[float] = []
 
@@ -186,9 +191,18 @@ def test_distillation_takes_part_in_the_training_when_it_has_a_weight(
     monkeypatch.setattr("picobnn.trainer.pruning.Distilled", Watched)
     for settings in ((), ("--set", "prune.distillation=0.5")):
         assert not weights
-        code, found = prune(capsys, run, "--method", method, "--set", "prune.rate=0.6", *settings)
+        code, found = prune(capsys, run, "--method", method.value, "--set", "prune.rate=0.6", *settings)
         assert code == 0, found
     assert set(weights) == {0.5}
+
+
+@pytest.mark.parametrize("weight", ["-1", "101", "much"])
+def test_impossible_weights_of_distillation_are_refused(
+    run: RunDirectory, weight: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = prune(capsys, run, "--set", f"prune.distillation={weight}")
+    assert code != 0
+    assert found["error"]["id"] == "E_CONFIG_VALUE"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -16,7 +17,7 @@ from torch import nn
 
 from picobnn.codegen.ir import Shape
 from picobnn.codegen.lower import compile_graph
-from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep
+from picobnn.codegen.program import BinaryConv2dStep, BinaryDenseStep, Program
 from picobnn.codegen.vocabulary import PLUS_MINUS_ONE
 from picobnn.errors import ErrorId, PicobnnError
 from picobnn.sim.reference import run_program
@@ -218,24 +219,30 @@ def test_impossible_shares_are_refused(share: float) -> None:
     assert caught.value.error_id is ErrorId.PRUNING
 
 
+def _exported_exactly(model: Network, digits: Dataset, folder: Path) -> Program:
+    """The program of a network that went through a file; both give its logits, bit for bit."""
+    path = folder / "sparse.safetensors"
+    write_checkpoint(checkpoint_of(model), path)
+    again = restore_model(read_checkpoint(path), str(path))
+    images = digits.test.images[:64]
+    wanted = predict(model, images)
+    assert torch.equal(predict(again, images), wanted)
+    program = compile_graph(to_graph(again, Shape(8, 8, 1), "sparse"))
+    logits = run_program(program, images)[-1]
+    assert np.array_equal(logits.reshape(len(images), -1), np.asarray(wanted))
+    return program
+
+
 def test_training_reaches_the_share_and_exports_exactly(dense: Network, digits: Dataset, tmp_path) -> None:
     """The values leave -1 and +1 with alpha < 0 < beta and |alpha| << |beta|; torch = reference, logits and bits."""
     small, report = apply(dense, GeneralDomain(), Ones(0.1), training_on(digits, _PINNED))
     assert report.density is not None
     assert 0.09 < report.density <= 0.1
     assert all(layer.shift == 4 and -8 < layer.ratio <= 1 for layer in report.ones)
-    path = tmp_path / "sparse.safetensors"
-    write_checkpoint(checkpoint_of(small), path)
-    again = restore_model(read_checkpoint(path), str(path))
-    images = digits.test.images[:64]
-    wanted = predict(small, images)
-    assert torch.equal(predict(again, images), wanted)
-    program = compile_graph(to_graph(again, Shape(8, 8, 1), "sparse"))
+    program = _exported_exactly(small, digits, tmp_path)
     step = program.steps[1]
     assert isinstance(step, BinaryConv2dStep)
     assert step.domain.ratio * 2**4 == report.ones[0].ratio * 2**step.domain.shift
-    logits = run_program(program, images)[-1]
-    assert np.array_equal(logits.reshape(len(images), -1), np.asarray(wanted))
 
 
 @pytest.mark.slow
@@ -284,17 +291,9 @@ def test_the_head_may_have_two_values_too(dense: Network, digits: Dataset, tmp_p
     assert sum(layer.ones for layer in report.ones) <= 0.2 * sum(layer.total for layer in report.ones)
     assert 0 < report.ones[-1].ones < report.ones[-1].total / 2
 
-    path = tmp_path / "sparse.safetensors"
-    write_checkpoint(checkpoint_of(sparse), path)
-    again = restore_model(read_checkpoint(path), str(path))
-    images = digits.test.images[:64]
-    wanted = predict(sparse, images)
-    assert torch.equal(predict(again, images), wanted)
-    program = compile_graph(to_graph(again, Shape(8, 8, 1), "sparse"))
+    program = _exported_exactly(sparse, digits, tmp_path)
     assert isinstance(program.steps[-1], BinaryDenseStep)
     assert program.steps[-1].domain != PLUS_MINUS_ONE
-    logits = run_program(program, images)[-1]
-    assert np.array_equal(logits.reshape(len(images), -1), np.asarray(wanted))
 
 
 def test_a_head_that_gets_two_values_computes_the_same_logits_until_it_learns(dense: Network, digits: Dataset) -> None:
